@@ -104,7 +104,7 @@ class RecoverableError(Exception):
     """Raise it to be relaunched: exit 75 in a pod, a retry in `waypost run`."""
 
 
-class StopRequested(SystemExit):  # noqa: N818 - it is an order, not an error
+class StopRequested(SystemExit):
     """The stop order was honoured: the first save confirmed after SIGTERM ends the program with exit 75."""
 
     def __init__(self, message: str = "stop requested and progress saved") -> None:

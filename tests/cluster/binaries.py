@@ -38,7 +38,7 @@ class Program:
     module: str
     package: str
     usual_seconds: int  # on two cores, built in the order of PROGRAMS
-    stamps: tuple[str, ...] = ()  # variables set by the linker, with {version}, {major}, {minor}
+    stamps: tuple[str, ...] = ()  # variables the linker sets, the words of linker_flags in braces
     cgo: bool = False
     tags: str = ""
     debian: tuple[str, ...] = ()  # packages its build needs
@@ -57,8 +57,14 @@ class Program:
     def linker_flags(self) -> str:
         """Stripped, and stamped with its version as its own release build does."""
         major, minor = self.version.split(".")[:2]
-        stamps = [s.format(version=self.version, major=major, minor=minor) for s in self.stamps]
-        return " ".join(["-s", "-w", *(f"-X {stamp}" for stamp in stamps)])
+        words = {"version": self.version, "major": major, "minor": minor}
+        words["kubernetes_minor"] = kubernetes_version().split(".")[1]
+        return " ".join(["-s", "-w", *(f"-X {stamp.format(**words)}" for stamp in self.stamps)])
+
+
+def kubernetes_version() -> str:
+    """The version of Kubernetes that everything here is built as, without the leading v."""
+    return required_version((_MODULES / "kubernetes" / "go.mod").read_text(), _KUBERNETES)
 
 
 def _kubernetes(name: str, usual_seconds: int) -> Program:
@@ -97,7 +103,12 @@ PROGRAMS: dict[str, Program] = {
             "helm.sh/helm/v3",
             "helm.sh/helm/v3/cmd/helm",
             65,
-            ("helm.sh/helm/v3/internal/version.version=v{version}",),
+            (
+                "helm.sh/helm/v3/internal/version.version=v{version}",
+                # What a chart's kubeVersion is held against without a cluster: Helm's default is 1.20.
+                "helm.sh/helm/v3/pkg/chartutil.k8sVersionMinor={kubernetes_minor}",
+                "helm.sh/helm/v3/pkg/lint/rules.k8sVersionMinor={kubernetes_minor}",
+            ),
         ),
         _kubernetes("kubelet", 25),
         _kubernetes("kube-controller-manager", 100),
