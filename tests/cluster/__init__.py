@@ -6,6 +6,15 @@ See README.md in this folder for what to call.
 from __future__ import annotations
 
 from .binaries import binary, build_binaries
+from .control_plane import ControlPlane
 from .errors import ClusterError, NotSupportedError
+from .s3 import S3Server
 
-__all__ = ["ClusterError", "NotSupportedError", "binary", "build_binaries"]
+__all__ = [
+    "ClusterError",
+    "ControlPlane",
+    "NotSupportedError",
+    "S3Server",
+    "binary",
+    "build_binaries",
+]

@@ -71,7 +71,12 @@ def _kubernetes(name: str, usual_seconds: int) -> Program:
     stamps = tuple(
         f"k8s.io/{library}/version.{variable}"
         for library in ("component-base", "client-go/pkg")
-        for variable in ("gitVersion=v{version}", "gitMajor={major}", "gitMinor={minor}", "gitTreeState=clean")
+        for variable in (
+            "gitVersion=v{version}",
+            "gitMajor={major}",
+            "gitMinor={minor}",
+            "gitTreeState=clean",
+        )
     )
     return Program(name, "kubernetes", _KUBERNETES, f"{_KUBERNETES}/cmd/{name}", usual_seconds, stamps)
 

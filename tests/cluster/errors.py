@@ -1,4 +1,4 @@
-"""One error for everything a test cluster can't do; its message says what was tried, why it failed, what next."""
+"""One error for all that a test cluster can't do: it says what was tried, why it failed, what to do next."""
 
 from __future__ import annotations
 
