@@ -1,0 +1,63 @@
+# Each target sets up what it needs by itself; on a fresh Debian machine: Python 3.11+, Go and root are enough.
+# Built binaries and images are kept in $WAYPOST_CACHE (default ~/.cache/waypost), keyed by version.
+
+.DEFAULT_GOAL := help
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+
+VENV := .venv
+PYTHON := $(VENV)/bin/python
+READY := $(VENV)/ready
+PROVIDER ?= local
+NODES ?= 2
+
+help: ## List the targets
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1|\2/' | column -ts'|'
+
+$(READY): pyproject.toml requirements-dev.lock dev/setup.sh
+	@dev/setup.sh $(VENV)
+	@touch $@
+
+setup: $(READY) ## Create .venv from the lock file
+
+demo: $(READY) ## A real cluster, a real eviction, a task that resumes where it stood
+	@$(PYTHON) -m examples.demo --provider $(PROVIDER)
+
+test: $(READY) ## Everything that must hold at every change: unit, integration, end to end
+	@$(PYTHON) -m tests.suites test
+
+test-fast: $(READY) ## Unit tests only
+	@$(PYTHON) -m tests.suites fast
+
+test-all: $(READY) ## `test`, and the breaking patches of `mutants`
+	@$(PYTHON) -m tests.suites all
+
+mutants: $(READY) ## One breaking patch per promise, and the named test that goes red
+	@$(PYTHON) -m tests.mutants
+
+lint: $(READY) ## Style, types and the layers of the house
+	@$(VENV)/bin/ruff check .
+	@$(VENV)/bin/ruff format --check .
+	@$(VENV)/bin/mypy
+	@$(VENV)/bin/lint-imports
+
+generate: $(READY) ## Write the generated files: CRD, chart copy, install.yaml, lock files
+	@$(PYTHON) -m dev.generate
+
+verify: $(READY) ## Fail when a generated file differs from what its source says
+	@$(PYTHON) -m dev.generate --check
+
+bench: $(READY) ## Time a tiny save against a bare PUT, and a relaunch against the old pod's end
+	@$(PYTHON) -m tests.bench
+
+cluster-up: $(READY) ## Start the cluster alone (PROVIDER=local|kind|existing NODES=2)
+	@$(PYTHON) -m tests.cluster up --provider $(PROVIDER) --nodes $(NODES)
+
+cluster-down: $(READY) ## Stop the cluster and remove every trace of it
+	@$(PYTHON) -m tests.cluster down --provider $(PROVIDER)
+
+clean: ## Remove what the targets made inside this folder
+	@rm -rf $(VENV) .waypost .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+	@find . -name __pycache__ -prune -exec rm -rf {} +
+
+.PHONY: help setup demo test test-fast test-all mutants lint generate verify bench cluster-up cluster-down clean
