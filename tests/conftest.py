@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from fnmatch import fnmatch
 from pathlib import Path
 
@@ -50,10 +49,9 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 @pytest.fixture(autouse=True)
-def no_contract_in_the_environment(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def no_contract_in_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     """A test that runs inside a Waypost pod must not pick up that pod's contract."""
     from waypost import contract
 
     for name in contract.ENV_NAMES:
         monkeypatch.delenv(name, raising=False)
-    yield
