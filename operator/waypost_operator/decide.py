@@ -1,0 +1,52 @@
+"""The operator's whole behaviour as one pure function: `decide(observed) -> Decision`, exactly one next step.
+
+Level-based: a decision follows from what is observed now, never from what was decided before, so the operator may
+be killed between any two steps, may see events twice, late or not at all, and goes on rightly from a fresh list.
+
+The runtime's loop, per task: observe -> decide -> carry the step out -> put the API server's answer into the
+cache -> decide again *at once*, until the step is Wait or Forget (no waiting for the watch's echo). A chain of
+more than 50 steps is a bug: log it and requeue after a few seconds. What each step asks of the runtime:
+
+**WriteStatus**     PUT <task>/status: the object as observed with `status` replaced, and its resourceVersion.
+    200             the answer is the new `task`, `task_confirmed_at` = now; emit `events`; decide again.
+    409             somebody wrote in between: as LookAtTask, no events, decide again.
+    404             the task is gone: `task_gone` = True.
+**CreatePod**       POST the body with fieldValidation=Strict, if (checked right before) this process is the leader.
+    201             put the answer into the cache; `create_refusal` = None; decide again.
+    409 with reason AlreadyExists     as LookAtPod(name); decide again.
+    any other answer >= 400           `create_refusal` = CreateRefusal.after(previous, ..., code, message of the
+                                      Status object); decide again. (409 with another reason is quota contention.)
+    no answer       not known whether it exists: requeue with the runtime's short backoff, nothing else to do.
+**DeletePod**       DELETE with preconditions.uid and no grace of our own.
+    200             put the answer into the cache when it is a Pod (it carries deletionTimestamp); decide again.
+    404, 409        as LookAtPod(name, uid); decide again.
+**LookAtTask**      GET (quorum, no resourceVersion parameter): `task` and `task_confirmed_at` = now; 404 or another
+                    UID: `task_gone` = True. Another UID is another task under the same key: after the Forget of
+                    the old one, observe the new one from scratch.
+**LookAtPod**       GET (quorum). Found: put it into this task's pods with `seen_at` = now, whoever owns it; when its
+                    UID isn't `uid` (and `uid` isn't ''), `uid` joins `gone`. 404: `uid` joins `gone`, and so does
+                    every cached pod of that name.
+**LookAtNode**      GET: `nodes[pod_uid]` = NodeSeen(PRESENT with raw, GONE on 404, UNREADABLE on 403).
+**Forget**          emit the events, drop the entry.
+**Wait**            put the key back after `requeue_after` (None: only when something changes).
+
+No answer, 429 and 5xx of anything but CreatePod: requeue with the runtime's own capped backoff; the next decide
+sees the world as it is then. A watch event replaces a cached object only if it is newer (resourceVersions of one
+object compared as integers); one of the same version changes nothing, `task_confirmed_at` stays. A pod's DELETED event puts its last state into
+the cache and its UID into `gone`. After each step the runtime may drop what `forgettable` names.
+"""
+
+from __future__ import annotations
+
+from waypost_operator.model.decision import Decision
+from waypost_operator.model.observed import Observed
+
+
+def decide(observed: Observed) -> Decision:
+    """The next step for one task."""
+    raise NotImplementedError
+
+
+def forgettable(observed: Observed) -> frozenset[str]:
+    """UIDs of gone pods whose last state nobody will ask for again: the runtime drops pod, UID and node."""
+    raise NotImplementedError
