@@ -1,0 +1,145 @@
+"""The witness program: a loop of steps that keeps a ledger of its own, which the SDK never touches.
+
+It runs inside the pod, alone (from a ConfigMap), and imports nothing but `waypost` and the standard library. Each
+line of the ledger is one `write` to a file opened with O_APPEND, followed by fsync, so a line that is there was
+written before whatever came next, and a kill can cut the program only between lines. `ledger.py` judges them.
+
+Its state is a chain of hashes over the steps: a state that was restored wrong, mixed or guessed shows in every digest
+after it. What goes wrong is told on the command line:
+
+    program.py --ledger /ledger/task.jsonl --steps 60 --step-seconds 0.5 --save-every 5 --end 12=exit:42@1
+
+`--end STEP=HOW[@ATTEMPT]`, HOW one of `exit:CODE`, `error` (an uncaught exception), `recoverable` (RecoverableError),
+`hang` (for ever, deaf to SIGTERM); after STEP is done and, if it is its turn, saved. Without ATTEMPT: in each attempt
+that gets there.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import os
+import signal
+import sys
+import time
+import uuid
+from typing import Any, NoReturn
+
+import waypost
+
+SIGTERM_WAYS = ("sdk", "save", "ignore")
+"""sdk: leave it to the SDK and the next regular save; save: save at once; ignore: go on as if nothing was said."""
+
+
+class Ledger:
+    """Append-only lines, each durable before `note` returns."""
+
+    def __init__(self, path: str, attempt: int, pod: str) -> None:
+        self._descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o666)
+        self._fixed = {"run": uuid.uuid4().hex[:12], "attempt": attempt, "pod": pod}
+        self._number = 0
+
+    def note(self, word: str, **what: Any) -> None:
+        self._number += 1
+        line = {"at": time.time(), "number": self._number, **self._fixed, "word": word, **what}
+        data = (json.dumps(line, separators=(",", ":")) + "\n").encode()
+        if os.write(self._descriptor, data) != len(data):
+            raise OSError("the ledger took only a part of a line; its disk is full?")
+        os.fsync(self._descriptor)
+
+
+def work(digest: str, step: int) -> str:
+    """The state after `step`, given the state before it."""
+    return hashlib.sha256(f"{digest}:{step}".encode()).hexdigest()
+
+
+def arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--ledger", required=True)
+    parser.add_argument("--steps", type=int, default=20)
+    parser.add_argument("--step-seconds", type=float, default=0.2)
+    parser.add_argument("--save-every", type=int, default=5)
+    parser.add_argument("--on-sigterm", choices=SIGTERM_WAYS, default="sdk")
+    parser.add_argument("--end", action="append", default=[], metavar="STEP=HOW[@ATTEMPT]")
+    parser.add_argument("--plain-exit", action="store_true", help="exit 0 at the end without ck.complete()")
+    return parser.parse_args()
+
+
+def end_if_told(ends: list[str], step: int, attempt: int, ledger: Ledger) -> None:
+    for end in ends:
+        at, _, how = end.partition("=")
+        how, _, only = how.partition("@")
+        if int(at) != step or (only and int(only) != attempt):
+            continue
+        ledger.note("ending", step=step, how=how)
+        if how.startswith("exit:"):
+            sys.exit(int(how.removeprefix("exit:")))
+        if how == "recoverable":
+            raise waypost.RecoverableError(f"told to be recoverable after step {step}")
+        if how == "hang":
+            hang()
+        raise RuntimeError(f"told to fail after step {step}")
+
+
+def hang() -> NoReturn:
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
+    while True:
+        time.sleep(1.0)
+
+
+def resume(checkpoints: waypost.Checkpoints, folder: str) -> tuple[int, str]:
+    """The step and the state to go on from."""
+    info = checkpoints.restore(folder)
+    if info is None:
+        return 0, ""
+    with open(os.path.join(folder, "state.json"), encoding="utf-8") as file:
+        state = json.load(file)
+    if state["step"] != info.step:
+        raise AssertionError(f"the checkpoint is labelled step {info.step} and holds step {state['step']}")
+    return state["step"], state["digest"]
+
+
+def save(checkpoints: waypost.Checkpoints, folder: str, step: int, digest: str, ledger: Ledger) -> None:
+    os.makedirs(folder, exist_ok=True)
+    with open(os.path.join(folder, "state.json"), "w", encoding="utf-8") as file:
+        json.dump({"step": step, "digest": digest}, file)
+    ledger.note("saving", step=step)
+    try:
+        checkpoints.save(folder, step=step, wait=True)
+    except waypost.StopRequested:  # raised once the save is confirmed, and only then
+        ledger.note("saved", step=step)
+        raise
+    ledger.note("saved", step=step)
+
+
+def main() -> None:
+    told = arguments()
+    attempt, pod = int(os.environ["WAYPOST_ATTEMPT"]), os.uname().nodename
+    ledger = Ledger(told.ledger, attempt, pod)
+    ledger.note("started")
+    with waypost.Checkpoints() as checkpoints:
+        waypost.on_preemption(lambda *_: ledger.note("told to stop"))
+        step, digest = resume(checkpoints, "/tmp/restored")
+        ledger.note("resumed", step=step, digest=digest)
+        print(f"attempt {attempt}: resumed at step {step} of {told.steps}", flush=True)
+        if told.on_sigterm == "ignore":
+            signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        while step < told.steps:
+            step += 1
+            ledger.note("begin", step=step)
+            time.sleep(told.step_seconds)
+            digest = work(digest, step)
+            ledger.note("done", step=step, digest=digest)
+            stop = told.on_sigterm == "save" and waypost.preemption_requested()
+            if step % told.save_every == 0 or step == told.steps or stop:
+                save(checkpoints, "/tmp/state", step, digest, ledger)
+                print(f"attempt {attempt}: saved step {step}", flush=True)
+            end_if_told(told.end, step, attempt, ledger)
+        if not told.plain_exit:
+            checkpoints.complete()
+        ledger.note("finished", step=step, digest=digest)
+
+
+if __name__ == "__main__":
+    main()
