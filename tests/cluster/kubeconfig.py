@@ -50,9 +50,7 @@ class Kubectl:
                 [*command, *arguments], input=stdin, capture_output=True, text=True, timeout=timeout_seconds
             )
         except subprocess.TimeoutExpired as error:
-            raise ClusterError(
-                f"`kubectl {' '.join(arguments)}` gave no answer in {timeout_seconds:.0f} s"
-            ) from error
+            raise ClusterError(f"`kubectl {' '.join(arguments)}` gave no answer in {timeout_seconds:.0f} s") from error
         if result.returncode != 0:
             raise ClusterError(f"`kubectl {' '.join(arguments)}` failed: {result.stderr.strip()}")
         return result.stdout

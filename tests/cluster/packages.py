@@ -38,13 +38,10 @@ def require_packages(names: Iterable[str]) -> None:
         say(f"installing Debian packages: {' '.join(missing)}")
         environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
         for command in (["update"], ["install", "-y", "--no-install-recommends", *missing]):
-            result = subprocess.run(
-                ["apt-get", "-q", *command], env=environment, capture_output=True, text=True
-            )
+            result = subprocess.run(["apt-get", "-q", *command], env=environment, capture_output=True, text=True)
             if result.returncode != 0:
                 raise ClusterError(
-                    f"`apt-get {' '.join(command)}` failed with {result.returncode}:\n"
-                    f"{result.stdout}{result.stderr}"
+                    f"`apt-get {' '.join(command)}` failed with {result.returncode}:\n{result.stdout}{result.stderr}"
                 )
 
 

@@ -117,9 +117,7 @@ def end_all(processes: Sequence[Process], grace_seconds: float) -> None:
         process.end(max(0.0, deadline - time.monotonic()))
 
 
-def wait_until_ready(
-    what: str, ask: Callable[[], object], processes: Sequence[Process], seconds: float
-) -> None:
+def wait_until_ready(what: str, ask: Callable[[], object], processes: Sequence[Process], seconds: float) -> None:
     """Wait until `ask` says yes; fails at once, with the log's end, when one of `processes` ends before."""
 
     def answer() -> bool:
