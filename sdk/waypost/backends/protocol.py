@@ -1,0 +1,74 @@
+"""What the store asks of a place where bytes live, and the four ways in which such a place says no.
+
+The store's safety rests on two promises of a backend: `put_new` creates a key with its whole content or not at all,
+and of any number of `put_new` of one key at most one ever succeeds. Everything else may be slow, fail, or lose its
+answer. Keys are relative to the store, in ASCII, with `/` between their parts; no key is the folder of another.
+
+A backend raises only the exceptions below, and says in `cause` what the server said, in the server's words: the
+store adds the URI and the operation. Which of the four it is decides what happens next, so a backend that doesn't
+know must say `Unreachable`: after it, a write may or may not have happened.
+"""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+
+class BackendError(Exception):
+    """Root of what a backend raises; `cause` is what the server or the system said."""
+
+    def __init__(self, cause: str, advice: str = "") -> None:
+        self.cause, self.advice = cause, advice
+        super().__init__(cause)
+
+
+class AbsentError(BackendError):
+    """The key doesn't exist (the bucket or folder does)."""
+
+
+class ExistsError(BackendError):
+    """The key exists already, perhaps by an earlier request of our own whose answer was lost."""
+
+
+class RefusedError(BackendError):
+    """The server or the system said no for a reason that repeating won't change: nothing was written."""
+
+
+class UnsupportedError(RefusedError):
+    """This place can't do what was asked, whoever asks (no conditional writes)."""
+
+
+class UnreachableError(BackendError):
+    """No answer, or one that may pass (timeout, reset, 5xx, throttling): a write may or may not have happened."""
+
+
+class Backend(Protocol):
+    """One store's place. Every method may be called from several threads."""
+
+    @property
+    def uri(self) -> str:
+        """The store's URI, for messages and for telling stores apart: without trailing slashes."""
+
+    def put_new(self, key: str, data: bytes) -> None:
+        """Create `key` with `data`, durably, or raise ExistsError and change nothing."""
+
+    def put(self, key: str, data: bytes | memoryview) -> None:
+        """Write `key`, durably and whole, whether it exists or not."""
+
+    def get(self, key: str, limit: int) -> bytes:
+        """Return the content; AbsentError without one, RefusedError if it has more than `limit` bytes."""
+
+    def get_range(self, key: str, start: int, length: int) -> bytes:
+        """Return at most `length` bytes from `start` on: fewer only where the content ends."""
+
+    def list(self, prefix: str, start_after: str = "", limit: int = 1000) -> list[str]:
+        """Return the first `limit` keys after `start_after` in the folder `prefix` (`log/`), in byte order.
+
+        Only keys directly in that folder; a folder that doesn't exist is empty.
+        """
+
+    def delete(self, key: str) -> None:
+        """Remove the key; one that doesn't exist is no error."""
+
+    def close(self) -> None:
+        """Release connections; nothing may be called afterwards."""
