@@ -119,6 +119,12 @@ class ConditionReason(enum.StrEnum):
     """A pod of that name exists and belongs to somebody else."""
     WAITING_FOR_OLD_POD = "WaitingForOldPod"
     """An earlier pod has not ended yet; the next attempt starts when it has."""
+    POD_WAITING = "PodWaiting"
+    """The pod exists but can't start: no node has room, no such image or secret; message says which."""
+    SPEC_UNREADABLE = "SpecUnreadable"
+    """The stored spec breaks a rule that came after it was stored; waits for a change of the spec."""
+    ENDED = "Ended"
+    """The task is over: nothing is left to progress."""
     STORAGE_UNAVAILABLE = "StorageUnavailable"
     STORAGE_REACHED = "StorageReached"
 
@@ -135,6 +141,7 @@ class EventReason(enum.StrEnum):
     TEMPLATE_INVALID = "TemplateInvalid"
     POD_CREATE_REFUSED = "PodCreateRefused"
     POD_NAME_TAKEN = "PodNameTaken"
+    POD_WAITING = "PodWaiting"
     STORAGE_UNAVAILABLE = "StorageUnavailable"
     CHECKPOINTS_RETAINED = "CheckpointsRetained"
 
@@ -151,7 +158,10 @@ class Outcome(enum.StrEnum):
     FENCED = "Fenced"
     REFUSED = "Refused"
     DELETED = "Deleted"
+    REJECTED = "Rejected"
+    """The node refused the pod at its door (OutOfcpu, NodeAffinity ...): the program never ran."""
     UNKNOWN = "Unknown"
+    """The pod vanished, or its container did, without leaving a verdict."""
 
 
 class DocumentReason(enum.StrEnum):
