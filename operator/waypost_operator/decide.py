@@ -23,17 +23,18 @@ more than 50 steps is a bug: log it and requeue after a few seconds. What each s
 **LookAtTask**      GET (quorum, no resourceVersion parameter): `task` and `task_confirmed_at` = now; 404 or another
                     UID: `task_gone` = True. Another UID is another task under the same key: after the Forget of
                     the old one, observe the new one from scratch.
-**LookAtPod**       GET (quorum). Found: put it into this task's pods with `seen_at` = now, whoever owns it; when its
-                    UID isn't `uid` (and `uid` isn't ''), `uid` joins `gone`. 404: `uid` joins `gone`, and so does
-                    every cached pod of that name.
+**LookAtPod**       GET (quorum). Found: put it into this task's pods with `seen_at` = now, whoever owns it, and take
+                    its UID out of `missing`; `uid` (if not '') and every cached pod of that name with another UID
+                    join `gone`. 404: `uid` and every cached pod of that name join `gone`.
 **LookAtNode**      GET: `nodes[pod_uid]` = NodeSeen(PRESENT with raw, GONE on 404, UNREADABLE on 403).
 **Forget**          emit the events, drop the entry.
 **Wait**            put the key back after `requeue_after` (None: only when something changes).
 
 No answer, 429 and 5xx of anything but CreatePod: requeue with the runtime's own capped backoff; the next decide
 sees the world as it is then. A watch event replaces a cached object only if it is newer (resourceVersions of one
-object compared as integers); one of the same version changes nothing, `task_confirmed_at` stays. A pod's DELETED event puts its last state into
-the cache and its UID into `gone`. After each step the runtime may drop what `forgettable` names.
+object compared as integers); one of the same version changes nothing, `task_confirmed_at` stays. A pod's DELETED
+event puts its last state into the cache and its UID into `missing`; so does a sweep that doesn't find it. A task's
+DELETED event sets `task_gone`. After each step the runtime may drop what `forgettable` names.
 """
 
 from __future__ import annotations

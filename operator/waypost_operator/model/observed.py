@@ -68,12 +68,14 @@ class Observed:
     pods: tuple[Pod, ...] = ()
     """Every pod in the task's namespace labelled with the task's name, plus any pod that a LookAtPod found.
 
-    Pods of a deleted namesake and foreign ones included: decide tells them apart by UID. Gone pods stay in, as
-    last seen, until `decide.forgettable` names them.
+    Pods of a deleted namesake and foreign ones included: decide tells them apart by UID. Missing and gone pods
+    stay in, as last seen (the object of a DELETED event counts), until `decide.forgettable` names them.
     """
     gone: frozenset[str] = frozenset()
-    """UIDs of pods that no longer exist: by their DELETED event, or because a live GET of their name answered 404
-    or showed another UID. Never because a list or a cache doesn't show them."""
+    """UIDs of pods that no longer exist: a live GET of their name answered 404 or showed another UID."""
+    missing: frozenset[str] = frozenset()
+    """UIDs of pods that a DELETED event, or a list without them, says are gone: a hint to look, never believed. (To
+    a watch with a label selector a running pod that lost its label is deleted.) A live GET settles it."""
     nodes: Mapping[str, NodeSeen] = dataclasses.field(default_factory=dict)
     """By pod UID: the node as a live GET showed it, asked (LookAtNode) when that pod's end was judged."""
     create_refusal: CreateRefusal | None = None

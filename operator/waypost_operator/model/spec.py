@@ -1,0 +1,197 @@
+"""`CheckpointedTask.spec` as typed data; the CRD's schema is generated from these classes (`model.crd`).
+
+Docstrings are what `kubectl explain` shows, defaults are what a stored object shows, bounds are what the API
+server enforces: there is no second place. A rule in CEL carries the sentence its offender reads. The pod template
+stays as the user wrote it: only what Waypost itself relies on is typed, everything else is kept and judged by the
+API server when the pod is created.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, Field
+from pydantic.alias_generators import to_camel
+
+from waypost import contract
+
+SECOND_LIMIT = 86_400
+"""No wait of a backoff is longer than a day."""
+
+
+def rules(*pairs: tuple[str, str]) -> dict[str, Any]:
+    """Schema extension: CEL rules, each with the message of who breaks it."""
+    return {"x-kubernetes-validations": [{"rule": rule, "message": message} for rule, message in pairs]}
+
+
+class Typed(BaseModel):
+    """A part of the object: camelCase outside, unknown fields ignored (the API server has pruned or kept them)."""
+
+    model_config = ConfigDict(
+        alias_generator=to_camel, populate_by_name=True, use_attribute_docstrings=True, extra="ignore", frozen=True
+    )
+
+
+class Open(Typed):
+    """A part whose undeclared fields are kept, by the API server and here."""
+
+    model_config = ConfigDict(extra="allow", json_schema_extra={"x-kubernetes-preserve-unknown-fields": True})
+
+
+class SecretReference(Typed):
+    """A secret in the task's own namespace."""
+
+    name: Annotated[str, Field(min_length=1, max_length=253)]
+    """Name of the secret."""
+
+
+class CheckpointSpec(Typed):
+    """Where checkpoints live."""
+
+    uri: Annotated[
+        str,
+        Field(
+            min_length=1,
+            max_length=512,
+            json_schema_extra=rules(
+                ("self == oldSelf", "checkpoint.uri can't change: another store knows nothing of this task's progress"),
+                (
+                    r"self.matches('^[A-Za-z][A-Za-z0-9+.-]*://[^\\s]+$')",
+                    "checkpoint.uri must be a URI such as s3://bucket/prefix or file:///shared/folder, without spaces",
+                ),
+                (
+                    "!self.contains('?') && !self.contains('#') && !self.contains('::')",
+                    "checkpoint.uri can't contain ?, # or ::",
+                ),
+                (
+                    "!self.matches('^[^/]*://[^/]*@')",
+                    "checkpoint.uri can't carry a user or password: they belong into checkpoint.credentialsSecretRef",
+                ),
+            ),
+        ),
+    ]
+    """Folder of the checkpoint stores, a URI of any fsspec scheme. The task's own store is
+    `<uri>/<namespace>/<name>-<first 8 characters of the UID>`, shown in status.checkpoint.uri. Can't change."""
+    credentials_secret_ref: SecretReference | None = None
+    """Secret whose keys become environment variables of the task container (AWS_ACCESS_KEY_ID ...). Leave it out
+    where the pod's service account has access. The operator itself never reads it."""
+
+
+class Backoff(Typed):
+    """How long to wait before a relaunch: initialSeconds, doubled each time without progress, up to maxSeconds."""
+
+    model_config = ConfigDict(
+        json_schema_extra=rules(
+            (
+                "self.initialSeconds <= self.maxSeconds",
+                "backoff.initialSeconds can't be greater than backoff.maxSeconds",
+            )
+        )
+    )
+
+    initial_seconds: Annotated[int, Field(ge=1, le=SECOND_LIMIT)] = 10
+    """The first wait, in seconds. A program that reports no steps makes progress only if it saved something and
+    ran at least this long."""
+    max_seconds: Annotated[int, Field(ge=1, le=SECOND_LIMIT)] = 600
+    """The longest wait, in seconds."""
+
+
+class FailurePolicy(Typed):
+    """What counts as a failure, and how many are borne. Preemptions never count here."""
+
+    max_failures: Annotated[int, Field(ge=0, le=1_000_000)] = 3
+    """The task fails when its failures since the last progress exceed this number; 0 allows none."""
+    recoverable_exit_codes: Annotated[
+        list[Annotated[int, Field(ge=1, le=255)]],
+        Field(max_length=32, json_schema_extra={"x-kubernetes-list-type": "set"}),
+    ] = []
+    """Exit codes of the task container that ask for a relaunch, in addition to 75: free with progress, a failure
+    without."""
+    backoff: Backoff = Backoff()
+    """Waits between attempts that make no progress."""
+
+
+class TemplateMetadata(Open):
+    """Labels and annotations reach the pod; Waypost adds its own labels."""
+
+    labels: Annotated[dict[str, Annotated[str, Field(max_length=63)]], Field(max_length=256, default_factory=dict)]
+    """Labels of every pod of the task."""
+    annotations: Annotated[
+        dict[str, Annotated[str, Field(max_length=262_144)]], Field(max_length=256, default_factory=dict)
+    ]
+    """Annotations of every pod of the task."""
+
+
+class Container(Open):
+    """A container, as in a pod."""
+
+    name: Annotated[str, Field(min_length=1, max_length=63)]
+    """Name of the container."""
+
+
+class PodSpec(Open):
+    """A pod's spec, as in a pod; fields not listed here are kept and judged when the pod is created."""
+
+    restart_policy: Annotated[
+        str,
+        Field(
+            max_length=16,
+            json_schema_extra=rules(
+                (
+                    "self == 'Never'",
+                    "restartPolicy must be Never (or left out): Waypost starts every attempt as a new pod",
+                )
+            ),
+        ),
+    ] = "Never"
+    """Never: Waypost starts every attempt as a new pod."""
+    containers: Annotated[
+        list[Container],
+        Field(
+            min_length=1,
+            max_length=64,
+            json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["name"]},
+        ),
+    ]
+    """The pod's containers. One of them, the task container, decides how an attempt ended."""
+
+
+class PodTemplate(Open):
+    """What every pod of the task is made from; a change applies at the next attempt."""
+
+    metadata: TemplateMetadata | None = None
+    """Labels and annotations of the pods."""
+    spec: PodSpec
+    """The pods' spec."""
+
+
+class TaskSpec(Typed):
+    """A long task that survives losing its machine."""
+
+    model_config = ConfigDict(
+        json_schema_extra=rules(
+            (
+                "!has(self.container) || self.template.spec.containers.exists(c, c.name == self.container)",
+                "container must be the name of a container in template.spec.containers",
+            )
+        )
+    )
+
+    container: Annotated[str, Field(min_length=1, max_length=63)] | None = None
+    """The task container: it gets the WAYPOST_* variables, and its exit decides. By default the one named by the
+    template's annotation kubectl.kubernetes.io/default-container, else the first."""
+    checkpoint: CheckpointSpec
+    """Where checkpoints live."""
+    failure_policy: FailurePolicy = FailurePolicy()
+    """What counts as a failure, and how many are borne."""
+    template: PodTemplate
+    """What every pod of the task is made from."""
+
+
+TASK_RULES = rules(
+    (
+        f"size(self.metadata.name) <= {contract.MAX_TASK_NAME_LENGTH}",
+        f"metadata.name can't exceed {contract.MAX_TASK_NAME_LENGTH} characters: pods are called <name>-<attempt>",
+    )
+)
+"""Rules about the whole object."""

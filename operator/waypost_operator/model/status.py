@@ -1,0 +1,198 @@
+"""`CheckpointedTask.status` as typed data: all the operator's memory of a task, and the only one.
+
+Everything a decision needs after a crash stands here. Counts change only in the one write that sets `finished` of
+the attempt they speak of, so that no end is counted twice. `state` and `message` are for people: derived at each
+write, never read by code.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
+
+from pydantic import Field
+
+from waypost import contract
+from waypost_operator.model.raw import Json
+from waypost_operator.model.spec import Typed
+
+HISTORY = 20
+"""Attempts kept in `status.attempts`."""
+MAX_ATTEMPT = 2**31 - 1
+"""int32, and ten digits: what `<name>-<attempt>` has room for."""
+
+Number = Annotated[int, Field(ge=0, le=MAX_ATTEMPT, json_schema_extra={"format": "int32"})]
+Big = Annotated[int, Field(ge=0, le=2**63 - 1, json_schema_extra={"format": "int64"})]
+Moment = Annotated[str, Field(max_length=40, json_schema_extra={"format": "date-time"})]
+Text = Annotated[str, Field(max_length=1024)]
+Name = Annotated[str, Field(max_length=253)]
+
+
+class Position(Typed):
+    """A committed checkpoint."""
+
+    sequence: Big
+    """Its number in the store's log."""
+    step: Big | None = None
+    """The program's own step, if it counts steps."""
+
+    @classmethod
+    def of(cls, position: contract.Position | None) -> Position | None:
+        return None if position is None else cls(sequence=position.sequence, step=position.step)
+
+
+class Checkpoint(Position):
+    """A committed checkpoint and who committed it."""
+
+    attempt: Number
+    """The attempt that committed it."""
+
+
+class Attempt(Typed):
+    """One attempt: one pod, from its creation to its verdict."""
+
+    attempt: Number
+    """Its number."""
+    pod: Name | None = None
+    """Name of its pod."""
+    node: Name | None = None
+    """The node it ran on."""
+    started: Moment | None = None
+    """When its task container began to run."""
+    finished: Moment | None = None
+    """When it ended; absent while it hasn't been judged."""
+    outcome: contract.Outcome | None = None
+    """How it ended."""
+    rule: Name | None = None
+    """Which rule judged its end (docs/task.md has the table)."""
+    evidence: Text | None = None
+    """What that rule saw."""
+    exit_code: Annotated[int, Field(ge=-1, le=2**31 - 1, json_schema_extra={"format": "int32"})] | None = None
+    """Exit code of the task container."""
+    progressed: bool | None = None
+    """Whether it made progress: a committed step above every earlier attempt's, or, for a program that counts no
+    steps, a new checkpoint and at least backoff.initialSeconds of run time."""
+    resumed_from: Position | None = None
+    """The checkpoint it started from; absent when it started from nothing."""
+    committed: Position | None = None
+    """The last checkpoint it committed."""
+
+
+class Counts(Typed):
+    """Totals since the task was created."""
+
+    attempts: Number = 0
+    """Attempts started."""
+    preemptions: Number = 0
+    """Attempts that ended because the machine was needed or lost."""
+    failures: Number = 0
+    """Attempts that ended as a failure of the program."""
+    free_retries: Number = 0
+    """Attempts that ended for another reason that uses no budget."""
+
+
+class SinceProgress(Typed):
+    """Ends since the last progress, those that made progress themselves left out (a failure always counts).
+
+    failures is held against failurePolicy.maxFailures; the others only make the next wait longer.
+    """
+
+    failures: Number = 0
+    """Failures since the last progress."""
+    preemptions: Number = 0
+    """Preemptions and deletions without progress."""
+    unknown: Number = 0
+    """Pods that vanished without a verdict."""
+    storage: Number = 0
+    """Ends with unreachable storage."""
+    refused: Number = 0
+    """Attempts refused by the store, fenced, or never let in by a node."""
+
+
+class CheckpointStatus(Typed):
+    """The task's own store."""
+
+    uri: Annotated[str, Field(max_length=1024)]
+    """URI of the store, the same for every attempt."""
+
+
+class Condition(Typed):
+    """An observation about the task, with its reason."""
+
+    type: Annotated[str, Field(min_length=1, max_length=316)]
+    """What is observed."""
+    status: Literal["True", "False", "Unknown"]
+    """Whether it holds."""
+    reason: Annotated[str, Field(min_length=1, max_length=1024)]
+    """Why, in one word."""
+    message: Annotated[str, Field(max_length=32_768)]
+    """Why, in a sentence."""
+    last_transition_time: Annotated[str, Field(max_length=40, json_schema_extra={"format": "date-time"})]
+    """When status last changed."""
+    observed_generation: Big | None = None
+    """metadata.generation that the observation is about."""
+
+
+class TaskStatus(Typed):
+    """What has become of the task."""
+
+    conditions: Annotated[
+        list[Condition],
+        Field(
+            max_length=32,
+            json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["type"]},
+        ),
+    ] = []
+    """Succeeded: how the task ended. Progressing: whether an attempt runs or why not. PodCreated: whether the API
+    server accepts the pod. StorageAvailable: False after an attempt couldn't reach its store."""
+    observed_generation: Big | None = None
+    """metadata.generation of the spec that this status speaks about."""
+    state: Annotated[str, Field(max_length=32)] | None = None
+    """Pending, Running, BackingOff, Succeeded or Failed; for display only."""
+    message: Text | None = None
+    """What is going on, in a sentence; for display only."""
+    attempt: Number = 0
+    """Number of the current attempt; 0 before the first."""
+    pod_uid: Annotated[str | None, Field(max_length=64, alias="podUID")] = None
+    """UID of the current attempt's pod; absent until the pod is known to exist."""
+    counts: Counts = Counts()
+    """Totals since the task was created."""
+    since_progress: SinceProgress = SinceProgress()
+    """Ends since the last progress."""
+    progress: Position | None = None
+    """The highest step and checkpoint number ever committed."""
+    checkpoint: CheckpointStatus | None = None
+    """The task's own store."""
+    last_checkpoint: Checkpoint | None = None
+    """The last committed checkpoint known: that of the last attempt that has ended."""
+    attempts: Annotated[
+        list[Attempt],
+        Field(
+            max_length=64,
+            json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["attempt"]},
+        ),
+    ] = []
+    """The last attempts, oldest first."""
+
+    @classmethod
+    def read(cls, raw: Mapping[str, Any] | None) -> TaskStatus:
+        """The status of a stored object; an absent one is that of a task not yet seen."""
+        return cls.model_validate(raw or {})
+
+    def write(self) -> Json:
+        """As the API server stores it: absent instead of null."""
+        return self.model_dump(mode="json", by_alias=True, exclude_none=True)
+
+    @property
+    def current(self) -> Attempt | None:
+        """The record of the current attempt."""
+        return self.attempts[-1] if self.attempts and self.attempts[-1].attempt == self.attempt else None
+
+    def condition(self, kind: contract.ConditionType) -> Condition | None:
+        return next((entry for entry in self.conditions if entry.type == kind), None)
+
+    @property
+    def finished(self) -> bool:
+        """The task is over: it succeeded, or it failed for good."""
+        verdict = self.condition(contract.ConditionType.SUCCEEDED)
+        return verdict is not None and verdict.status in ("True", "False")
