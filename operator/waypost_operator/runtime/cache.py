@@ -1,181 +1,273 @@
-"""What the operator knows of the cluster: tasks and pods as raw objects, each the newest version seen.
+"""What the operator knows of the cluster: tasks, their pods, and what each task's next decision must remember.
 
 Three sources write here (the watch, the API server's answers to our own calls, the periodic sweep) and they may
 overtake each other, so order of arrival means nothing:
 
-* of two versions of one object the one with the higher resourceVersion stays (they are decimal and comparable:
-  Kubernetes guarantees it since 1.35, and etcd's revisions always were); for versions that can't be compared the
-  later arrival wins;
-* UIDs tell namesakes apart: nothing said about an older UID removes its successor. The successor is known by its
-  resourceVersion too, which is higher than any of the older one;
-* an object once gone is gone: its UID is remembered for a while, so a late echo does not raise it from the dead.
-  Only a version at least as new as the report of its end does: to a watch with a label selector a pod that lost
-  the label is as good as deleted, while a GET still finds it.
+* of two versions of one object the newer stays (`objects.is_newer`);
+* UIDs tell namesakes apart: nothing said about an older one touches its successor. A task that was deleted keeps a
+  `Record` of its own, in front of its namesake's, until `decide` has said Forget;
+* an object that is gone stays gone: its UID is remembered, so a late echo does not raise it from the dead.
 
-kopf does not report what vanished while its watch was interrupted (after 410 it lists again and stays silent
-about the difference). `Sweep` closes that gap: it marks what a paged LIST returned and drops what it did not,
-unless the object is newer than the list. Even so "absent" here only means "not known": before anything is done
-because of an absence, `apply` asks the API server.
+"Gone" is knowledge for ever and is only ever learnt from a DELETED event that is final, or from a live GET. What a
+sweep misses, or what merely left the watch, becomes a *doubt*, and the worker asks the API server before it lets
+`decide` see the task again. kopf needs that: when its watch was interrupted it lists again and never reports what
+vanished meanwhile.
 """
 
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Iterator, Mapping
-from typing import Any, Final, NamedTuple
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Final
 
-from waypost import contract
-
-Object = Mapping[str, Any]
-"""A Kubernetes object as JSON; never changed in place, only replaced."""
+from waypost_operator.model.node import NodeSeen
+from waypost_operator.model.observed import CreateRefusal, Observed
+from waypost_operator.model.pod import Pod
+from waypost_operator.runtime.objects import (
+    Key,
+    Object,
+    Seen,
+    compare_versions,
+    controller_uid,
+    deletion_is_final,
+    is_newer,
+    names,
+    task_of_pod,
+    uid,
+    version,
+)
 
 REMEMBERED_GONE: Final = 20_000
-"""UIDs of vanished objects kept; far more than can be in flight at once."""
-
-FOR_EVER: Final = ""
-"""Instead of a version: the object is known to be gone for good (its name was asked for and not found, or taken)."""
+"""UIDs of vanished objects kept; far more than can have echoes in flight."""
 
 
-class Key(NamedTuple):
-    """What the queue holds: one task by its names, whatever its UID."""
+@dataclass
+class Record:
+    """One task, told apart by UID, and what its decisions need beside its pods."""
 
-    namespace: str
-    name: str
+    task: Seen
+    gone: bool = False
+    confirmed: tuple[str, datetime] | None = None
+    """The version in which the API server last showed us the task directly, and when."""
+    gone_pods: dict[str, Seen | None] = field(default_factory=dict)
+    """By UID: pods that are gone, in their last state if it was ever seen."""
+    strangers: dict[str, Seen] = field(default_factory=dict)
+    """By name: pods in the way of an attempt that the watch does not cover, as a GET found them."""
+    nodes: dict[str, NodeSeen] = field(default_factory=dict)
+    refusal: CreateRefusal | None = None
 
-    def __str__(self) -> str:
-        return f"{self.namespace}/{self.name}"
+    @property
+    def uid(self) -> str:
+        """UID of the task."""
+        return uid(self.task.raw)
 
-
-def uid(obj: Object) -> str:
-    """The object's UID; empty if the object has none."""
-    return str(obj.get("metadata", {}).get("uid") or "")
-
-
-def version(obj: Object) -> str:
-    """The object's resourceVersion; empty if the object has none."""
-    return str(obj.get("metadata", {}).get("resourceVersion") or "")
-
-
-def names(obj: Object) -> Key:
-    """Namespace and name of the object itself."""
-    metadata = obj.get("metadata", {})
-    return Key(str(metadata.get("namespace") or ""), str(metadata.get("name") or ""))
-
-
-def task_of_pod(pod: Object) -> Key | None:
-    """The task a pod belongs to: by our label, else by its controller reference; None for a pod that is not ours."""
-    metadata = pod.get("metadata", {})
-    task = metadata.get("labels", {}).get(contract.LABEL_TASK)
-    if not task:
-        owners = [owner for owner in metadata.get("ownerReferences", []) if owner.get("controller")]
-        task = next((owner["name"] for owner in owners if owner.get("kind") == contract.KIND), None)
-    return Key(names(pod).namespace, task) if task else None
-
-
-def compare_versions(left: str, right: str) -> int | None:
-    """-1, 0 or 1 as `left` is older, equal or newer than `right`; None when they can't be compared."""
-    if left == right:
-        return 0
-    if not (left.isascii() and left.isdecimal() and right.isascii() and right.isdecimal()):
-        return None
-    return -1 if int(left) < int(right) else 1
-
-
-class Shelf:
-    """All known objects of one kind, by namespace and name. `Cache` holds one for tasks and one for pods."""
-
-    def __init__(self) -> None:
-        self._objects: dict[Key, Object] = {}
-        self._gone: OrderedDict[str, str] = OrderedDict()
-
-    def __len__(self) -> int:
-        return len(self._objects)
-
-    def __iter__(self) -> Iterator[Object]:
-        return iter(list(self._objects.values()))
-
-    def get(self, key: Key) -> Object | None:
-        """The newest known version of the object of that name."""
-        return self._objects.get(key)
-
-    def put(self, obj: Object) -> bool:
-        """Take note of a version of an object; False when a newer one, or the object's end, is known already."""
-        key, identity = names(obj), uid(obj)
-        if identity in self._gone:
-            if compare_versions(version(obj), self._gone[identity]) not in (0, 1):
-                return False
-            del self._gone[identity]
-        known = self._objects.get(key)
-        if known is not None and compare_versions(version(obj), version(known)) in (-1, 0):
-            return False
-        if known is not None and uid(known) != identity:
-            self._bury(uid(known), FOR_EVER)
-        self._objects[key] = obj
-        return True
-
-    def remove(self, key: Key, identity: str, since: str) -> Object | None:
-        """Take note that the object with this UID is gone since this version; return what was known of it, if anything.
-
-        `since` is the version of the report of its end, or FOR_EVER when nothing can raise it again.
-        """
-        self._bury(identity, since)
-        known = self._objects.get(key)
-        if known is None or uid(known) != identity:
+    def confirmed_at(self) -> datetime | None:
+        """When the API server last showed us the very version that is known; None if another source brought it."""
+        if self.confirmed is None or self.confirmed[0] != version(self.task.raw):
             return None
-        return self._objects.pop(key)
-
-    def _bury(self, identity: str, since: str) -> None:
-        self._gone[identity] = since
-        self._gone.move_to_end(identity)
-        while len(self._gone) > REMEMBERED_GONE:
-            self._gone.popitem(last=False)
+        return self.confirmed[1]
 
 
 class Cache:
-    """Tasks and pods; every method says which tasks have to be looked at because of what it was told."""
+    """See the module. Methods that take news return the key of the task to look at because of it, or None."""
 
     def __init__(self) -> None:
-        self.tasks = Shelf()
-        self.pods = Shelf()
+        self._records: dict[Key, list[Record]] = {}
+        self._pods: dict[Key, Seen] = {}
         self._pods_by_task: dict[Key, set[Key]] = {}
+        self._gone: OrderedDict[str, None] = OrderedDict()
+        self._doubted_tasks: dict[Key, str] = {}
+        self._doubted_pods: dict[Key, str] = {}
 
-    def task(self, key: Key) -> Object | None:
-        """The newest known version of the task."""
-        return self.tasks.get(key)
+    # --- what is known ---------------------------------------------------------------------------------------
+    def record(self, key: Key) -> Record | None:
+        """The task to decide about next under this name: a deleted one that is not forgotten yet comes first."""
+        records = self._records.get(key)
+        return records[0] if records else None
 
-    def pods_of(self, key: Key) -> tuple[Object, ...]:
-        """All known pods that carry the task's name as label, by name; also those of a deleted namesake."""
-        found = (self.pods.get(pod) for pod in sorted(self._pods_by_task.get(key, ())))
-        return tuple(pod for pod in found if pod is not None)
+    def observe(self, key: Key, now: datetime) -> Observed | None:
+        """All that `decide` may look at for this key; None when there is no such task."""
+        record = self.record(key)
+        if record is None:
+            return None
+        existing = [self._pods[pod] for pod in sorted(self._pods_by_task.get(key, ()))]
+        last_states = [seen for seen in record.gone_pods.values() if seen is not None]
+        return Observed(
+            now=now,
+            task=record.task.raw,
+            task_gone=record.gone,
+            task_confirmed_at=record.confirmed_at(),
+            pods=tuple(Pod(seen.raw, seen.at) for seen in (*existing, *record.strangers.values(), *last_states)),
+            gone=frozenset(record.gone_pods),
+            nodes=dict(record.nodes),
+            create_refusal=record.refusal,
+        )
 
-    def put_task(self, task: Object) -> Key | None:
-        """Take note of a version of a task; return its key if that was news."""
-        return names(task) if self.tasks.put(task) else None
+    def keys(self) -> set[Key]:
+        """Every task known."""
+        return set(self._records)
 
-    def remove_task(self, key: Key, identity: str, since: str = FOR_EVER) -> Key | None:
-        """Take note that the task with this UID is gone; return its key if that was news. `Shelf.remove` explains."""
-        return key if self.tasks.remove(key, identity, since) is not None else None
+    def doubts(self, key: Key) -> tuple[str, list[tuple[Key, str]]]:
+        """UID of the task if its existence is doubted (else empty), and name and UID of its pods that are."""
+        pods = [(pod, self._doubted_pods[pod]) for pod in self._pods_by_task.get(key, ()) if pod in self._doubted_pods]
+        return self._doubted_tasks.get(key, ""), pods
 
-    def put_pod(self, pod: Object) -> Key | None:
-        """Take note of a version of a pod; return the key of its task if that was news. Strangers are not kept."""
-        task = task_of_pod(pod)
+    def pod_uid(self, pod: Key) -> str:
+        """UID of the existing pod of that name; empty if none is known."""
+        known = self._pods.get(pod)
+        return uid(known.raw) if known is not None else ""
+
+    def tasks(self) -> Iterator[Object]:
+        """Every task that is not known to be gone."""
+        yield from [record.task.raw for records in self._records.values() for record in records if not record.gone]
+
+    def pods(self) -> Iterator[Object]:
+        """Every pod that is not known to be gone, strangers excepted."""
+        yield from [seen.raw for seen in self._pods.values()]
+
+    # --- news about tasks ------------------------------------------------------------------------------------
+    def put_task(self, raw: Object, at: datetime, confirmed: bool = False) -> Key | None:
+        """A version of a task was seen; `confirmed` when it is the API server's answer to a call of ours."""
+        key, identity = names(raw), uid(raw)
+        if identity in self._gone:
+            return None
+        records = self._records.setdefault(key, [])
+        current = records[-1] if records else None
+        news = True
+        if current is None or current.uid != identity:
+            if current is not None and compare_versions(version(raw), version(current.task.raw)) in (-1, 0):
+                return None  # an older namesake's echo
+            if current is not None:
+                self._end(current)
+            current = Record(Seen(raw, at))
+            records.append(current)
+        else:
+            news = is_newer(raw, current.task.raw)
+            if news:
+                current.task = Seen(raw, at)
+        if confirmed:
+            current.confirmed = (version(raw), at)
+            self._doubted_tasks.pop(key, None)
+        return key if news else None
+
+    def end_task(self, key: Key, identity: str) -> Key | None:
+        """The task of this UID is gone: its DELETED event was seen, or a live GET found none or another."""
+        self._bury(identity)
+        for record in self._records.get(key, []):
+            if record.uid == identity and not record.gone:
+                self._end(record)
+                return key
+        return None
+
+    def _end(self, record: Record) -> None:
+        record.gone = True
+        self._bury(record.uid)
+        key = names(record.task.raw)
+        if self._doubted_tasks.get(key) == record.uid:
+            del self._doubted_tasks[key]
+
+    def forget_task(self, key: Key, identity: str) -> None:
+        """Drop the record of a task that `decide` has finished with."""
+        rest = [record for record in self._records.get(key, []) if record.uid != identity]
+        if rest:
+            self._records[key] = rest
+        else:
+            self._records.pop(key, None)
+
+    # --- news about pods -------------------------------------------------------------------------------------
+    def put_pod(self, raw: Object, at: datetime) -> Key | None:
+        """A version of a pod was seen. Strangers are not kept; `put_stranger` is for those in the way."""
+        task, pod = task_of_pod(raw), names(raw)
         if task is None:
             return None
-        before = self.pods.get(names(pod))
-        if not self.pods.put(pod):
-            return None
-        if before is not None:
-            self._unindex(before)
-        self._pods_by_task.setdefault(task, set()).add(names(pod))
-        return task
+        if uid(raw) in self._gone:
+            return self._improve_last_state(task, Seen(raw, at))
+        known = self._pods.get(pod)
+        if known is not None and uid(known.raw) != uid(raw):
+            if not is_newer(raw, known.raw):
+                return None
+            self._end_pod(known)
+            known = None
+        news = known is None or is_newer(raw, known.raw)
+        if known is not None and news:
+            self._unindex(known.raw)
+        if news:
+            self._pods[pod] = Seen(raw, at)
+            self._pods_by_task.setdefault(task, set()).add(pod)
+            for record in self._records.get(task, []):
+                record.strangers.pop(pod.name, None)
+        elif known is not None and version(known.raw) == version(raw):
+            self._pods[pod] = Seen(known.raw, at)
+        return task if news else None
 
-    def remove_pod(self, key: Key, identity: str, since: str = FOR_EVER) -> Key | None:
-        """Take note that the pod with this UID is gone; return its task's key if that was news."""
-        pod = self.pods.remove(key, identity, since)
-        if pod is None:
+    def read_pod(self, task: Key, raw: Object, at: datetime) -> None:
+        """A live GET, made for this task, found this pod: it exists, whoever it belongs to."""
+        if task_of_pod(raw) == task:
+            self.put_pod(raw, at)
+        else:
+            record = self.record(task)
+            if record is not None:
+                record.strangers[names(raw).name] = Seen(raw, at)
+        if self._doubted_pods.get(names(raw)) == uid(raw):
+            del self._doubted_pods[names(raw)]
+
+    def delete_event(self, raw: Object, at: datetime) -> Key | None:
+        """The watch reports DELETED: the pod's last state, and its end if that is final (else a doubt)."""
+        if not deletion_is_final(raw):
+            return self.doubt_pod(names(raw), uid(raw))
+        task = self.put_pod(raw, at)
+        return self.end_pod(names(raw), uid(raw)) or task
+
+    def end_pod(self, pod: Key, identity: str) -> Key | None:
+        """The pod of this UID is gone for good."""
+        self._bury(identity)
+        known = self._pods.get(pod)
+        if known is None or uid(known.raw) != identity:
             return None
-        self._unindex(pod)
-        return task_of_pod(pod)
+        self._end_pod(known)
+        return task_of_pod(known.raw)
+
+    def absent_pod(self, task: Key, name: str, identity: str) -> None:
+        """A live GET, made for this task, found no pod of this name, or found one of another UID than this one."""
+        record = self.record(task)
+        if identity:
+            self.end_pod(Key(task.namespace, name), identity)
+            if record is not None:
+                record.gone_pods.setdefault(identity, None)
+        if record is not None:
+            record.strangers.pop(name, None)
+
+    def forget_pods(self, key: Key, identities: frozenset[str]) -> None:
+        """Drop what is kept of pods that are gone and that nobody will ask for again."""
+        for record in self._records.get(key, []):
+            for identity in identities:
+                record.gone_pods.pop(identity, None)
+                record.nodes.pop(identity, None)
+
+    def _improve_last_state(self, task: Key, late: Seen) -> Key | None:
+        """A pod that is known to be gone sends late news of its end: often the only bearer of its verdict."""
+        identity, news = uid(late.raw), None
+        for record in self._records.get(task, []):
+            if identity in record.gone_pods:
+                last = record.gone_pods[identity]
+                if last is None or is_newer(late.raw, last.raw):
+                    record.gone_pods[identity] = late
+                    news = task
+        return news
+
+    def _end_pod(self, known: Seen) -> None:
+        """Move a pod from what exists to what its task remembers as gone."""
+        identity, pod, task = uid(known.raw), names(known.raw), task_of_pod(known.raw)
+        self._bury(identity)
+        self._unindex(known.raw)
+        self._pods.pop(pod, None)
+        self._doubted_pods.pop(pod, None)
+        records = self._records.get(task, []) if task is not None else []
+        owner = controller_uid(known.raw)
+        for record in [record for record in records if record.uid == owner] or records[-1:]:
+            record.gone_pods[identity] = known
 
     def _unindex(self, pod: Object) -> None:
         task = task_of_pod(pod)
@@ -186,32 +278,27 @@ class Cache:
         if not pods:
             self._pods_by_task.pop(task, None)
 
-    def keys(self) -> set[Key]:
-        """Every task known, and every task that known pods name."""
-        return {names(task) for task in self.tasks} | set(self._pods_by_task)
+    # --- doubts ----------------------------------------------------------------------------------------------
+    def doubt_task(self, key: Key, identity: str) -> Key | None:
+        """A complete list does not show the task of this UID although it should: to be asked for live."""
+        record = next((record for record in self._records.get(key, []) if record.uid == identity), None)
+        if record is None or record.gone:
+            return None
+        self._doubted_tasks[key] = identity
+        return key
 
+    def doubt_pod(self, pod: Key, identity: str) -> Key | None:
+        """The pod of this UID left the watch, or a complete list does not show it: to be asked for live."""
+        known = self._pods.get(pod)
+        if known is None or uid(known.raw) != identity:
+            return None
+        self._doubted_pods[pod] = identity
+        return task_of_pod(known.raw)
 
-class Sweep:
-    """One mark-and-sweep of one kind in one namespace (or all, when empty): mark each listed object, then `finish`.
-
-    The list is a snapshot: what it does not contain, and what is not newer than it, no longer exists.
-    """
-
-    def __init__(self, shelf: Shelf, namespace: str = "") -> None:
-        self._shelf = shelf
-        self._namespace = namespace
-        self._seen: set[str] = set()
-
-    def mark(self, obj: Object) -> None:
-        """The list contains this object."""
-        self._seen.add(uid(obj))
-
-    def vanished(self, list_version: str) -> list[Object]:
-        """The known objects that the list, taken at `list_version`, shows to be gone."""
-        return [
-            obj
-            for obj in self._shelf
-            if uid(obj) not in self._seen
-            and self._namespace in ("", names(obj).namespace)
-            and compare_versions(version(obj), list_version) in (-1, 0)
-        ]
+    def _bury(self, identity: str) -> None:
+        if not identity:
+            return
+        self._gone[identity] = None
+        self._gone.move_to_end(identity)
+        while len(self._gone) > REMEMBERED_GONE:
+            self._gone.popitem(last=False)

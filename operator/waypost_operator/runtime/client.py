@@ -26,8 +26,8 @@ import aiohttp
 from kubernetes.aio.client import ApiClient
 
 from waypost import contract
-from waypost_operator.runtime.cache import Key, Object, uid, version
 from waypost_operator.runtime.errors import ListError, NotLeadingError
+from waypost_operator.runtime.objects import Key, Object, uid
 
 REQUEST_SECONDS: Final = 10.0
 LIST_SECONDS: Final = 60.0
@@ -105,6 +105,7 @@ class Resource(NamedTuple):
 
 TASKS: Final = Resource(f"/apis/{contract.API_VERSION}", contract.PLURAL)
 PODS: Final = Resource("/api/v1", "pods")
+NODES: Final = Resource("/api/v1", "nodes")
 EVENTS: Final = Resource("/apis/events.k8s.io/v1", "events")
 LEASES: Final = Resource("/apis/coordination.k8s.io/v1", "leases")
 ACCESS_REVIEWS: Final = Resource("/apis/authorization.k8s.io/v1", "selfsubjectaccessreviews")
@@ -155,8 +156,8 @@ class Client:
         options = {"apiVersion": "v1", "kind": "DeleteOptions", "preconditions": {"uid": identity}}
         return await self._write("DELETE", PODS.path(key.namespace, key.name), {}, options)
 
-    async def put_status(self, task: Object, status: Mapping[str, Any]) -> Answer:
-        """PUT the status of the very version of the task given; 409 when the task has changed since.
+    async def put_status(self, task: Object, resource_version: str, status: Mapping[str, Any]) -> Answer:
+        """PUT the task's status if the task is still at this resourceVersion; 409 when it has changed since.
 
         A PUT of names, UID, resourceVersion and status is the cheapest write that says 409 for "changed" and
         422 for "breaks the schema": a JSON patch with a test answers 422 to both, and a merge patch can't drop fields.
@@ -169,7 +170,7 @@ class Client:
                 "name": metadata["name"],
                 "namespace": metadata["namespace"],
                 "uid": uid(task),
-                "resourceVersion": version(task),
+                "resourceVersion": resource_version,
             },
             "status": status,
         }

@@ -26,9 +26,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final
 
-from waypost_operator.runtime.cache import Key, Object
 from waypost_operator.runtime.client import Accepted, Answer, Client, Refused
 from waypost_operator.runtime.errors import LeadershipLostError
+from waypost_operator.runtime.objects import Key, Object
 
 logger = logging.getLogger(__name__)
 

@@ -62,11 +62,11 @@ class KeyQueue(Generic[Key]):
         heapq.heappush(self._order, (when, next(self._count), key))
         self._changed.set()
 
-    def add_failed(self, key: Key) -> float:
+    def add_failed(self, key: Key, at_least: float = 0.0) -> float:
         """Have `key` looked at again after an error; return the delay in seconds, doubled at each call up to a cap."""
         failures = self._failures.get(key, 0)
         self._failures[key] = failures + 1
-        delay: float = min(self._longest_backoff, self._first_backoff * 2.0 ** min(failures, 32))
+        delay = max(at_least, min(self._longest_backoff, self._first_backoff * 2.0 ** min(failures, 32)))
         self.add(key, delay)
         return delay
 

@@ -1,0 +1,115 @@
+"""The loop in the middle: observe, decide, apply, and again, until there is nothing to do for this task now.
+
+A worker holds one key at a time and no two workers hold the same one, so a task is decided by one at a time. All
+that can go wrong on the way ends in one place: the key comes back later, and the next decision is made from what is
+known then.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable
+from datetime import datetime
+from typing import Final
+
+from waypost_operator.decide import decide, forgettable
+from waypost_operator.model.decision import Wait
+from waypost_operator.runtime.apply import Applier, Later
+from waypost_operator.runtime.cache import Cache
+from waypost_operator.runtime.errors import NotLeadingError
+from waypost_operator.runtime.objects import Key
+from waypost_operator.runtime.queue import KeyQueue
+
+logger = logging.getLogger(__name__)
+
+MOST_STEPS: Final = 50
+"""Steps in a row for one task; more is a decision that goes round in circles, which only a bug can do."""
+CIRCLE_SECONDS: Final = 5.0
+
+
+class Worker:
+    """One of several equal ones; `busy_since` tells the health check how long it has been at its present key."""
+
+    def __init__(
+        self, queue: KeyQueue[Key], cache: Cache, applier: Applier, clock: Callable[[], datetime], number: int = 0
+    ) -> None:
+        self._queue = queue
+        self._cache = cache
+        self._applier = applier
+        self._clock = clock
+        self.number = number
+        self.key: Key | None = None
+        self.busy_since: float | None = None
+
+    async def run(self) -> None:
+        """Take keys from the queue, for ever."""
+        while True:
+            key = await self._queue.get()
+            self.key, self.busy_since = key, time.monotonic()
+            try:
+                await self.settle(key)
+            finally:
+                self.key = self.busy_since = None
+                self._queue.done(key)
+
+    async def settle(self, key: Key) -> None:
+        """Do all there is to do for one task now; whatever goes wrong, the task is looked at again."""
+        try:
+            later = await self._steps(key)
+        except NotLeadingError as error:
+            logger.warning("%s", error, extra=_fields(key))
+            self._queue.add_failed(key)
+        except Exception:
+            delay = self._queue.add_failed(key)
+            logger.exception("deciding about %s failed, next try in %.1f s", key, delay, extra=_fields(key))
+        else:
+            if later is None:
+                self._queue.forgive(key)
+                return
+            delay = self._queue.add_failed(key, later.at_least)
+            logger.warning("%s: %s; next try in %.1f s", key, later.why, delay, extra=_fields(key))
+
+    async def _steps(self, key: Key) -> Later | None:
+        for _ in range(MOST_STEPS):
+            doubtful = await self._resolve_doubts(key)
+            if doubtful is not None:
+                return doubtful
+            observed = self._cache.observe(key, self._clock())
+            if observed is None:
+                return None
+            decision = decide(observed)
+            step = type(decision.step).__name__
+            if isinstance(decision.step, Wait):
+                logger.debug("%s: %s: %s", key, step, decision.why, extra=_fields(key, observed.task))
+                if decision.requeue_after is not None:
+                    self._queue.add(key, decision.requeue_after)
+                self._cache.forget_pods(key, forgettable(observed))
+                return None
+            logger.info("%s: %s: %s", key, step, decision.why, extra=_fields(key, observed.task))
+            outcome = await self._applier.carry_out(key, observed, decision.step)
+            if isinstance(outcome, Later):
+                return outcome
+        logger.error("%s took %d steps without coming to rest: this is a bug", key, MOST_STEPS, extra=_fields(key))
+        self._queue.add(key, CIRCLE_SECONDS)
+        return None
+
+    async def _resolve_doubts(self, key: Key) -> Later | None:
+        """Ask the API server about objects that may have vanished unseen, before anything is decided from them."""
+        task_uid, pods = self._cache.doubts(key)
+        if task_uid:
+            outcome = await self._applier.look_at_task(key, task_uid)
+            if isinstance(outcome, Later):
+                return outcome
+        for pod, pod_uid in pods:
+            outcome = await self._applier.look_at_pod(key, pod.name, pod_uid)
+            if isinstance(outcome, Later):
+                return outcome
+        return None
+
+
+def _fields(key: Key, task: dict[str, object] | None = None) -> dict[str, object]:
+    """What a log line says in fields of its own, so that one task or attempt can be searched for."""
+    status = (task or {}).get("status")
+    attempt = status.get("attempt") if isinstance(status, dict) else None
+    return {"namespace": key.namespace, "task": key.name} | ({"attempt": attempt} if attempt is not None else {})
