@@ -8,13 +8,22 @@ from __future__ import annotations
 from .binaries import binary, build_binaries
 from .control_plane import ControlPlane
 from .errors import ClusterError, NotSupportedError
+from .images import BASE_IMAGE, base_archive, build_image
+from .kubeconfig import Kubectl
+from .provider import Cluster, provider
 from .s3 import S3Server
 
 __all__ = [
+    "BASE_IMAGE",
+    "Cluster",
     "ClusterError",
     "ControlPlane",
+    "Kubectl",
     "NotSupportedError",
     "S3Server",
+    "base_archive",
     "binary",
     "build_binaries",
+    "build_image",
+    "provider",
 ]

@@ -90,7 +90,7 @@ def _processes() -> Iterator[str]:
             cgroups = (entry / "cgroup").read_text()
         except OSError:
             continue
-        if (program.startswith(f"{ours}/bin") and f"{ours}/temporary" not in command) or "/waypost-" in cgroups:
+        if (program.startswith(f"{ours}/bin") and f"{ours}/temporary" not in command) or "/k8s.io/" in cgroups:
             yield f"{entry.name} {command}"
 
 

@@ -132,7 +132,7 @@ class LocalCluster(Cluster):
     def _start(self, programs: dict[str, Path], pause: Path) -> None:
         say(f"starting cluster {self.name} with {self._wanted} nodes")
         self.folder.mkdir(parents=True, exist_ok=True)
-        made = [str(folder) for folder in remains.SYSTEM_FOLDERS if not folder.exists()]
+        made = [str(path) for path in remains.SYSTEM_PATHS if not path.exists()]
         self._state.write_text(json.dumps({"nodes": self._wanted, "made": made}))
         network.create(self.folder, self._wanted)
         credentials = self._issue_credentials()
@@ -175,6 +175,7 @@ class LocalCluster(Cluster):
         manager = components.controller_manager(
             programs["kube-controller-manager"], credentials, host, addresses.CONTROLLER_MANAGER_PORT
         )
+        manager.append(f"--flex-volume-plugin-dir={self.folder / 'volume-plugins'}")
         Process.start("kube-controller-manager", manager, self.folder)
         scheduler = components.scheduler(programs["kube-scheduler"], credentials, host, addresses.SCHEDULER_PORT)
         Process.start("kube-scheduler", scheduler, self.folder)
@@ -202,12 +203,9 @@ class LocalCluster(Cluster):
             remains.end_containers(one)
         for one in nodes:
             remains.clean(one)
-        remains.remove_cgroup(f"/waypost-{self.name}")
         network.remove(self.folder, len(nodes))
         shutil.rmtree(node.runtime_folder(self.name), ignore_errors=True)
-        for made in map(Path, self._read_state()["made"]):
-            if made.exists() and not any(made.iterdir()):
-                made.rmdir()
+        remains.remove_made(map(Path, json.loads(self._state.read_text())["made"]))
         for path in self.folder.iterdir():
             if path.is_dir() and path.name != "logs":
                 shutil.rmtree(path)
@@ -223,10 +221,6 @@ class LocalCluster(Cluster):
 
     def _exists(self) -> bool:
         return self._state.exists()
-
-    def _read_state(self) -> dict[str, list[str]]:
-        state: dict[str, list[str]] = json.loads(self._state.read_text())
-        return state
 
     def _nodes(self) -> list[Node]:
         count = json.loads(self._state.read_text())["nodes"]

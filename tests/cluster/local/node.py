@@ -1,8 +1,8 @@
 """One node: a containerd and a kubelet of its own, beside others on the same host and network.
 
 Everything a node would keep in system folders is pointed into the cluster's folder; sockets are in /run,
-since the path of a socket may have 104 characters only. Pods are in a cgroup of the node's own, which is what
-lets a node be lost as a whole, and lets `down` find its processes without guessing.
+since the path of a socket may have 104 characters only. A container's processes are found by its cgroup, so a
+node can be lost as a whole, and `down` ends all of them without guessing.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from . import addresses
 
 PROGRAMS = ("containerd", "containerd-shim-runc-v2", "ctr", "runc", "kubelet")
 CNI_PLUGINS = "/usr/lib/cni"  # where Debian's containernetworking-plugins are
+_NAMESPACE = "k8s.io"  # containerd's for whatever the kubelet asked for
 _READY_SECONDS = 120.0
 
 
@@ -60,9 +61,14 @@ class Node:
         return self.runtime / "containerd.sock"
 
     @property
-    def cgroup(self) -> str:
-        """The cgroup all its pods are in, in every hierarchy."""
-        return f"/waypost-{self.cluster}/{self.name}"
+    def tasks(self) -> Path:
+        """Where its containerd has a folder for each container that runs, named by the container's id."""
+        return self.runtime / "containerd" / "io.containerd.runtime.v2.task" / _NAMESPACE
+
+    @property
+    def cgroups(self) -> list[str]:
+        """The cgroups of its containers, in every hierarchy."""
+        return [f"/{_NAMESPACE}/{task.name}" for task in self.tasks.glob("*")]
 
     def process(self, program: str) -> Process | None:
         """Its running `containerd` or `kubelet`, as written down."""
@@ -120,7 +126,7 @@ class Node:
 
     def _ctr(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         ctr = str(build_binaries(PROGRAMS)["ctr"])
-        command = [ctr, "--address", str(self.socket), "--namespace", "k8s.io", *arguments]
+        command = [ctr, "--address", str(self.socket), "--namespace", _NAMESPACE, *arguments]
         return subprocess.run(command, capture_output=True, text=True)
 
 
@@ -168,7 +174,7 @@ def cni_config(node: Node) -> dict[str, object]:
     """How pods of this node are joined: a bridge each, no rules in iptables (network.py lets them out)."""
     return {
         "cniVersion": "1.0.0",
-        "name": cni_network(node),
+        "name": f"waypost-{node.name}",
         "plugins": [
             {
                 "type": "bridge",
@@ -184,11 +190,6 @@ def cni_config(node: Node) -> dict[str, object]:
             }
         ],
     }
-
-
-def cni_network(node: Node) -> str:
-    """The name its pods' network has in CNI's own records."""
-    return f"waypost-{node.name}"
 
 
 def kubelet_config(node: Node, credentials: Credentials) -> dict[str, object]:
@@ -215,7 +216,6 @@ def kubelet_config(node: Node, credentials: Credentials) -> dict[str, object]:
         "volumePluginDir": f"{node.folder}/volume-plugins",
         "makeIPTablesUtilChains": False,
         "cgroupDriver": "cgroupfs",
-        "cgroupRoot": node.cgroup,
         "cgroupsPerQOS": False,
         "enforceNodeAllocatable": [],
         "failCgroupV1": False,

@@ -7,37 +7,41 @@ path, its folder, its network's name), never by a program's name.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import select
 import signal
 import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
 from ..errors import ClusterError
 from ..waiting import wait_for
-from .node import Node, cni_network
+from .node import Node
 
 _END_SECONDS = 30.0
 _CNI_RESULTS = Path("/var/lib/cni/results")
 _LOG_LINKS = Path("/var/log/containers")
 
-# Folders that containerd, the kubelet and the CNI plugins insist on, deepest first. Those that did not exist
-# before `up` are removed by `down`, if nothing but us filled them.
-SYSTEM_FOLDERS = (
+# What containerd, the kubelet and the CNI plugins insist on having in system folders, deepest first. What did
+# not exist before `up` is removed by `down`: the folders only if nobody else has filled them.
+SYSTEM_PATHS = (
     Path("/run/containerd/s"),
     Path("/run/containerd"),
     _CNI_RESULTS,
     Path("/var/lib/cni"),
     _LOG_LINKS,
+    Path("/var/lib/kubelet/device-plugins/kubelet.sock"),
+    Path("/var/lib/kubelet/device-plugins"),
+    Path("/var/lib/kubelet"),
 )
 
 
 def end_containers(node: Node) -> None:
     """Kill every process of the node's pods, and the shims that watch them."""
-    sockets = list(_shim_sockets(node))
-    _kill("pods' processes", lambda: _in_cgroup(node.cgroup), lambda pid: node.cgroup in _cgroups_of(pid))
+    sockets, cgroups = list(_shim_sockets(node)), node.cgroups
+    _kill("pods' processes", lambda: _in_cgroups(cgroups), lambda pid: _is_in(pid, cgroups))
     _kill("shims", lambda: _shims(node), lambda pid: _is_shim(pid, node))
     for socket in sockets:
         socket.unlink(missing_ok=True)
@@ -47,21 +51,34 @@ def clean(node: Node) -> None:
     """Take back mounts, cgroups, network records and log links of a node whose processes are gone."""
     _unmount_below(node.runtime)
     _unmount_below(node.folder)
-    remove_cgroup(node.cgroup)
-    for result in _CNI_RESULTS.glob(f"{cni_network(node)}-*"):
-        result.unlink()
+    for cgroup in node.cgroups:
+        _remove_cgroup(cgroup)
+    for task in node.tasks.glob("*"):
+        for result in _CNI_RESULTS.glob(f"*-{task.name}-*"):
+            result.unlink()
     for link in _LOG_LINKS.glob("*"):
         if link.is_symlink() and link.readlink().is_relative_to(node.folder):
             link.unlink()
 
 
-def remove_cgroup(cgroup: str) -> None:
-    """Remove an empty cgroup and those below it from every hierarchy."""
+def _remove_cgroup(cgroup: str) -> None:
+    """Remove an empty cgroup and those below it from every hierarchy, and its parent with the last of them."""
     for root in _hierarchies():
         top = Path(f"{root}{cgroup}")
-        folders = [Path(folder) for folder, _, _ in os.walk(top, topdown=False)]
-        for folder in folders:
-            folder.rmdir()
+        for folder, _, _ in os.walk(top, topdown=False):
+            Path(folder).rmdir()
+        with contextlib.suppress(OSError):  # others are in it
+            top.parent.rmdir()
+
+
+def remove_made(paths: Iterable[Path]) -> None:
+    """Remove those of SYSTEM_PATHS that were not there before `up`."""
+    for path in paths:
+        if path.is_dir():
+            with contextlib.suppress(OSError):  # others are in it
+                path.rmdir()
+        else:
+            path.unlink(missing_ok=True)
 
 
 def _kill(what: str, find: Callable[[], list[int]], is_ours: Callable[[int], bool]) -> None:
@@ -87,22 +104,21 @@ def _kill(what: str, find: Callable[[], list[int]], is_ours: Callable[[int], boo
     wait_for(f"{what} to end", none_left, _END_SECONDS)
 
 
-def _in_cgroup(cgroup: str) -> list[int]:
+def _in_cgroups(cgroups: Sequence[str]) -> list[int]:
     pids: set[int] = set()
     for root in _hierarchies():
-        for folder, _, _ in os.walk(f"{root}{cgroup}"):
-            try:
+        for folder, _, _ in (entry for cgroup in cgroups for entry in os.walk(f"{root}{cgroup}")):
+            with contextlib.suppress(OSError):  # removed while we walked
                 pids.update(map(int, Path(folder, "cgroup.procs").read_text().split()))
-            except (FileNotFoundError, OSError):
-                continue  # removed while we walked
     return [pid for pid in pids if _state(pid) not in (None, "Z")]
 
 
-def _cgroups_of(pid: int) -> str:
+def _is_in(pid: int, cgroups: Sequence[str]) -> bool:
     try:
-        return Path(f"/proc/{pid}/cgroup").read_text()
+        present = Path(f"/proc/{pid}/cgroup").read_text()
     except (FileNotFoundError, ProcessLookupError):
-        return ""
+        return False
+    return any(cgroup in present for cgroup in cgroups)
 
 
 def _state(pid: int) -> str | None:
@@ -126,8 +142,7 @@ def _is_shim(pid: int, node: Node) -> bool:
 
 
 def _shim_sockets(node: Node) -> Iterator[Path]:
-    tasks = node.runtime / "containerd" / "io.containerd.runtime.v2.task" / "k8s.io"
-    for bootstrap in tasks.glob("*/bootstrap.json"):
+    for bootstrap in node.tasks.glob("*/bootstrap.json"):
         address = str(json.loads(bootstrap.read_text()).get("address", ""))
         if address.startswith("unix://"):
             yield Path(address.removeprefix("unix://"))
