@@ -14,6 +14,7 @@ Json = dict[str, Any]
 """A Kubernetes object or a part of one, as the API server sent it."""
 
 NO_TIME = datetime.min.replace(tzinfo=UTC)
+"""For what was never seen."""
 
 
 def mapping(parent: Mapping[str, Any], *path: str) -> Mapping[str, Any]:

@@ -114,11 +114,9 @@ class FailurePolicy(Typed):
 class TemplateMetadata(Open):
     """Labels and annotations reach the pod; Waypost adds its own labels."""
 
-    labels: Annotated[dict[str, Annotated[str, Field(max_length=63)]], Field(max_length=256, default_factory=dict)]
+    labels: Annotated[dict[str, Annotated[str, Field(max_length=63)]] | None, Field(max_length=256)] = None
     """Labels of every pod of the task."""
-    annotations: Annotated[
-        dict[str, Annotated[str, Field(max_length=262_144)]], Field(max_length=256, default_factory=dict)
-    ]
+    annotations: Annotated[dict[str, Annotated[str, Field(max_length=262_144)]] | None, Field(max_length=256)] = None
     """Annotations of every pod of the task."""
 
 

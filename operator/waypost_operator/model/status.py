@@ -76,6 +76,8 @@ class Attempt(Typed):
     """The checkpoint it started from; absent when it started from nothing."""
     committed: Position | None = None
     """The last checkpoint it committed."""
+    highest_attempt: Big | None = None
+    """The highest attempt its store knew, if the store refused it: the next one goes above."""
 
 
 class Counts(Typed):

@@ -1,0 +1,5 @@
+"""One decision a file, all of them pure: plain data in, plain data out.
+
+`evidence` says what the cluster shows about an end, `classify` judges it, `progress` says whether it brought the
+task further, `budgets` books it, `completion` says whether it was the last, `backoff` when the next may start.
+"""

@@ -1,0 +1,242 @@
+"""How the end of an attempt is judged: the first rule that matches wins.
+
+The order is the point. What the store said comes first (a refused or fenced process did nothing). A completion
+counts whatever the exit code says, because it was confirmed before. Then the ends that a pod's own limits brought
+about, which must not pass as preemptions; then orders to stop, whatever the exit code, because a program told to
+stop may exit with anything, 0 included; only then is the exit code the program's own word.
+
+Each rule is one small function with the name that stands in `status.attempts[].rule`. A rule that has to know
+the node asks for it (`NodeNeeded`), so that the API server is asked only where the answer matters.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+
+from waypost import contract
+from waypost.contract import DocumentReason, Outcome
+from waypost_operator.model.node import NodeSeen
+from waypost_operator.model.pod import Pod
+from waypost_operator.model.raw import NO_TIME
+from waypost_operator.policy import evidence
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class End:
+    """All that a verdict may look at."""
+
+    attempt: int
+    pod: Pod | None
+    """The attempt's pod as last seen; None when this operator process never saw it."""
+    gone: bool = False
+    """The pod object no longer exists."""
+    node: NodeSeen | None = None
+    """Its node, if somebody has looked."""
+    node_name: str = ""
+    recoverable_exit_codes: frozenset[int] = frozenset()
+
+    @property
+    def document(self) -> contract.Document | None:
+        """The SDK's record, if it is this attempt's."""
+        found = self.pod.document if self.pod else None
+        return found if found is not None and found.attempt == self.attempt else None
+
+    @property
+    def exit_code(self) -> int | None:
+        return self.pod.ended.exit_code if self.pod and self.pod.ended else None
+
+    @property
+    def never_ran(self) -> bool:
+        """The kubelet never made a container of the pod."""
+        statuses = self.pod.raw.get("status", {}) if self.pod else {}
+        return not statuses.get("containerStatuses") and not statuses.get("initContainerStatuses")
+
+
+@dataclasses.dataclass(frozen=True)
+class NodeNeeded:
+    """The verdict depends on the state of this node."""
+
+    name: str
+
+
+@dataclasses.dataclass(frozen=True)
+class Finding:
+    """What a rule says: the outcome, and what it saw."""
+
+    outcome: Outcome
+    evidence: str
+
+
+@dataclasses.dataclass(frozen=True)
+class Verdict:
+    """The judged end of an attempt."""
+
+    outcome: Outcome
+    rule: str
+    evidence: str
+    exit_code: int | None
+    document: contract.Document | None
+
+
+Rule = Callable[[End, "Pod"], Finding | NodeNeeded | None]
+
+
+def classify(end: End) -> Verdict | NodeNeeded:
+    """Judge the end of an attempt. `end.pod` is terminal or gone, or its task container ended long ago."""
+    for name, rule in RULES:
+        finding = rule(end, end.pod or _NEVER_SEEN)
+        if isinstance(finding, NodeNeeded):
+            return finding
+        if finding is not None:
+            return Verdict(finding.outcome, name, finding.evidence[:1024], end.exit_code, end.document)
+    raise AssertionError("the last rule judges everything")
+
+
+# --- what the store said -------------------------------------------------------------------------------------
+def _refused(end: End, _: Pod) -> Finding | None:
+    document = end.document
+    if document is None or document.reason != DocumentReason.ATTEMPT_REFUSED:
+        return None
+    return Finding(Outcome.REFUSED, document.message or f"the store already knows attempt {document.highest_attempt}")
+
+
+def _fenced(end: End, _: Pod) -> Finding | None:
+    document = end.document
+    if document is None or document.reason != DocumentReason.FENCED:
+        return None
+    return Finding(Outcome.FENCED, document.message or "a newer attempt has taken the store over")
+
+
+def _completed(end: End, _: Pod) -> Finding | None:
+    if end.document is None or not end.document.completed:
+        return None
+    return Finding(Outcome.COMPLETED, "the program completed and its store says so")
+
+
+# --- ends that the pod's own limits, or its node's door, brought about ---------------------------------------
+def _pod_deadline(_: End, pod: Pod) -> Finding | None:
+    if pod.reason != "DeadlineExceeded":
+        return None
+    return Finding(Outcome.RECOVERABLE, f"DeadlineExceeded: {pod.message or 'activeDeadlineSeconds of the pod passed'}")
+
+
+def _rejected_by_shutdown(end: End, pod: Pod) -> Finding | None:
+    if not (pod.phase == "Failed" and pod.reason == "NodeShutdown" and end.never_ran):
+        return None
+    return Finding(Outcome.PREEMPTED, f"NodeShutdown: node {pod.node} went down before the program could start")
+
+
+def _rejected(end: End, pod: Pod) -> Finding | None:
+    if pod.phase != "Failed" or not end.never_ran or not pod.reason or evidence.disruption(pod) or pod.deletion:
+        return None
+    return Finding(Outcome.REJECTED, f"{pod.reason} on {pod.node}: {pod.message}")
+
+
+def _evicted(_: End, pod: Pod) -> Finding | None:
+    """Evicted without DisruptionTarget: the pod broke a limit of its own, unless the kubelet blames the node."""
+    if pod.reason != "Evicted" or pod.disruption is not None:
+        return None
+    blames_the_node = "node had condition" in pod.message or "node was low on" in pod.message
+    return Finding(Outcome.PREEMPTED if blames_the_node else Outcome.FAILED, f"Evicted: {pod.message}")
+
+
+# --- orders to stop ------------------------------------------------------------------------------------------
+def _disrupted(_: End, pod: Pod) -> Finding | None:
+    reason = evidence.disruption(pod)
+    return Finding(Outcome.PREEMPTED, f"{reason}{_on(pod)}") if reason else None
+
+
+def _vanished(end: End, pod: Pod) -> Finding | NodeNeeded | None:
+    """No verdict was left behind: the object vanished before its end, or the runtime lost the container."""
+    lost = pod.ended is not None and pod.ended.reason in ("Unknown", "ContainerStatusUnknown")
+    vanished = end.gone and not pod.terminal  # an exit code seen before the terminal phase is no verdict yet
+    over_without_a_word = pod.terminal and pod.running
+    if not (lost or vanished or over_without_a_word):
+        return None
+    what = "the container was lost" if lost else "the pod vanished before its end was seen"
+    return _by_node(end, pod, otherwise=Outcome.UNKNOWN, what=what)
+
+
+def _deleted(end: End, pod: Pod) -> Finding | NodeNeeded | None:
+    if not evidence.deleted(pod):
+        return None
+    return _by_node(end, pod, otherwise=Outcome.DELETED, what="the pod was deleted")
+
+
+def _stop_requested(end: End, pod: Pod) -> Finding | None:
+    if end.document is None or not end.document.stop_requested:
+        return None
+    return Finding(Outcome.PREEMPTED, f"the program was told to stop{_on(pod)}")
+
+
+# --- the program's own word ----------------------------------------------------------------------------------
+def _init_failed(end: End, pod: Pod) -> Finding | None:
+    failed = pod.failed_init_container
+    if failed is None or end.exit_code is not None:
+        return None
+    return Finding(Outcome.FAILED, f"init container {failed[0]} exited with {failed[1]}: the program never ran")
+
+
+def _user_exit_code(end: End, _: Pod) -> Finding | None:
+    if end.exit_code not in end.recoverable_exit_codes:
+        return None
+    return Finding(Outcome.RECOVERABLE, f"exit code {end.exit_code}, one of failurePolicy.recoverableExitCodes")
+
+
+def _exit_code(end: End, pod: Pod) -> Finding | None:
+    if end.exit_code is None:
+        return None
+    said = f": {end.document.message}" if end.document and end.document.message else ""
+    match end.exit_code:
+        case contract.EXIT_COMPLETE:
+            return Finding(Outcome.COMPLETED, "exit code 0, and nothing told the program to stop")
+        case contract.EXIT_RECOVERABLE:
+            return Finding(Outcome.RECOVERABLE, f"exit code 75{said}")
+        case contract.EXIT_STORAGE:
+            return Finding(Outcome.STORAGE_UNAVAILABLE, f"exit code 74{said}")
+        case contract.EXIT_CORRUPT:
+            return Finding(Outcome.CHECKPOINT_CORRUPT, f"exit code 65{said}")
+    killed = " (OOMKilled: over its memory limit)" if pod.ended and pod.ended.reason == "OOMKilled" else ""
+    return Finding(Outcome.FAILED, f"exit code {end.exit_code}{killed}{said}")
+
+
+def _no_trace(end: End, pod: Pod) -> Finding:
+    """Terminal without an exit code of the task container and without a reason known to any rule above."""
+    return Finding(Outcome.UNKNOWN, f"the pod ended as {pod.phase} {pod.reason} without a word of its task container")
+
+
+RULES: tuple[tuple[str, Rule], ...] = (
+    ("AttemptRefused", _refused),
+    ("Fenced", _fenced),
+    ("CompletedInDocument", _completed),
+    # our own stop (suspend, deadlines) comes here, with the order that brings them
+    ("PodDeadline", _pod_deadline),
+    ("RejectedByNodeShutdown", _rejected_by_shutdown),
+    ("RejectedByNode", _rejected),
+    ("Evicted", _evicted),
+    # the user's rules on conditions and reasons come here, with the order that brings them
+    ("Disruption", _disrupted),
+    ("Vanished", _vanished),
+    ("PodDeleted", _deleted),
+    ("StopRequested", _stop_requested),
+    ("InitContainerFailed", _init_failed),
+    ("RecoverableExitCode", _user_exit_code),
+    ("ExitCode", _exit_code),
+    ("NoTrace", _no_trace),
+)
+
+_NEVER_SEEN = Pod({}, NO_TIME)
+
+
+def _by_node(end: End, pod: Pod, *, otherwise: Outcome, what: str) -> Finding | NodeNeeded:
+    """A preemption when the node is in trouble; else `otherwise`."""
+    name = pod.node or end.node_name
+    if name and end.node is None:
+        return NodeNeeded(name)
+    trouble = evidence.node_trouble(end.node, end.pod)
+    return Finding(Outcome.PREEMPTED if trouble else otherwise, f"{what}; {trouble}" if trouble else what)
+
+
+def _on(pod: Pod) -> str:
+    return f" on {pod.node}" if pod.node else ""

@@ -1,0 +1,1 @@
+"""The objects the operator creates, built as plain bodies from plain data."""
