@@ -1,13 +1,17 @@
 """Waypost in the pod: long tasks on spot machines that never lose committed progress.
 
 Only the public names, imported when they are first used: the operator imports `waypost.contract` from this package,
-and a program that only wants `RecoverableError` shouldn't pay for a storage client.
+and a program that only wants `RecoverableError` shouldn't pay for a storage client. The one exception is `task`: the
+import system binds `waypost.task` to the module of that name when it is first loaded, so it is loaded here, light as
+it is, and the name bound to the decorator for good.
 """
 
 from __future__ import annotations
 
 import importlib
 from typing import TYPE_CHECKING, Any
+
+from waypost.task import task
 
 if TYPE_CHECKING:
     from waypost.checkpoints import CheckpointInfo, Checkpoints
@@ -27,7 +31,6 @@ if TYPE_CHECKING:
         WaypostError,
     )
     from waypost.stop import on_preemption, preemption_requested
-    from waypost.task import task
 
 __all__ = [
     "AttemptRefusedError",
@@ -57,7 +60,6 @@ _HOMES = {
     "current_context": "waypost.context",
     "on_preemption": "waypost.stop",
     "preemption_requested": "waypost.stop",
-    "task": "waypost.task",
 }
 """Where the names live that aren't errors."""
 
@@ -69,7 +71,9 @@ def __getattr__(name: str) -> Any:
         return version("waypost")
     if name not in __all__:
         raise AttributeError(f"module 'waypost' has no attribute {name!r}")
-    return getattr(importlib.import_module(_HOMES.get(name, "waypost.errors")), name)
+    value = getattr(importlib.import_module(_HOMES.get(name, "waypost.errors")), name)
+    globals()[name] = value
+    return value
 
 
 def __dir__() -> list[str]:

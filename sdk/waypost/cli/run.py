@@ -1,0 +1,85 @@
+"""`waypost run FILE:FUNCTION`: the command of a pod, and the local run of the same function."""
+
+from __future__ import annotations
+
+import sys
+
+import click
+
+from waypost import attempt, stop
+from waypost.checkpoints import Checkpoints
+from waypost.contract import EXIT_COMPLETE
+from waypost.errors import ConfigurationError
+from waypost.local import summary, target
+from waypost.local.budget import Why
+from waypost.local.call import new_store
+from waypost.local.children import CommandLauncher
+from waypost.local.drill import Drill
+from waypost.local.supervise import Run
+from waypost.log import say
+
+
+@click.command(context_settings={"ignore_unknown_options": True, "allow_interspersed_args": True})
+@click.argument("name", metavar="FILE:FUNCTION")
+@click.argument("words", metavar="[--NAME VALUE]...", nargs=-1, type=click.UNPROCESSED)
+@click.option("--checkpoint", metavar="URI", help="Resume from this store, and save to it.  [default: a new one]")
+@click.option(
+    "--preempt-every",
+    metavar="SECONDS",
+    type=click.FloatRange(min=0, min_open=True),
+    help="Drill: SIGTERM to each attempt after so many seconds of work, SIGKILL 15 seconds later.",
+)
+@click.option("--kill", is_flag=True, help="With --preempt-every: SIGKILL at once.")
+def run(name: str, words: tuple[str, ...], checkpoint: str | None, preempt_every: float | None, kill: bool) -> None:
+    """Run a @waypost.task function: one attempt in a pod, else attempts until it completes.
+
+    Each parameter of the function is an option: def train(n_steps: int) takes --n-steps 100.
+
+    On a laptop every attempt is a process of its own, which resumes where the one before had saved. retries= of the
+    decorator says how many may fail in a row without progress.
+    """
+    if attempt.Contract.from_env() is not None:
+        if checkpoint is not None or preempt_every is not None or kill:
+            raise ConfigurationError(
+                "--checkpoint, --preempt-every and --kill are for local runs; in a pod the operator names the store"
+            )
+        sys.exit(_run_attempt(name, words))
+    if kill and preempt_every is None:
+        raise click.UsageError("--kill is a way to preempt: give --preempt-every SECONDS as well")
+    drill = Drill(preempt_every, kill) if preempt_every is not None else None
+    sys.exit(_run_locally(name, words, checkpoint, drill))
+
+
+def _run_attempt(name: str, words: tuple[str, ...]) -> int:
+    attempt.report()
+    stop.install()  # before the program's own imports, which may take longer than a preempted pod has left
+    task = target.load(name)
+    try:
+        positional, values = target.arguments(task, f"waypost run {name}", words)
+    except click.UsageError as error:
+        raise ConfigurationError(f"waypost run {name}: {error.format_message()}") from error
+    from waypost.execution import run_entry
+
+    return run_entry(task, positional, values)
+
+
+def _run_locally(name: str, words: tuple[str, ...], checkpoint: str | None, drill: Drill | None) -> int:
+    task = target.load(name)
+    target.arguments(task, f"waypost run {name}", words)  # a wrong argument is told at once, not by every attempt
+    highest = 0
+    if checkpoint is not None:
+        with Checkpoints(checkpoint, attempt=None) as store:
+            if store.completed:
+                say(f"{store.uri} has already completed: nothing to run")
+                return EXIT_COMPLETE
+            checkpoint, highest = store.uri, store.highest_attempt
+    uri = checkpoint or new_store(task.__name__)
+    say(f"running {task.__qualname__} locally, checkpoints in {uri}")
+    local = Run(task.__qualname__, CommandLauncher(name, words), uri, task.retries, drill, first_attempt=highest + 1)
+    last = local.run()
+    for line in summary.lines(local.attempts):
+        say(line)
+    if last.why is Why.COMPLETED:
+        return EXIT_COMPLETE
+    say(f"its checkpoints are kept; to go on: waypost run {name} --checkpoint {uri} ...")
+    return last.ended.shell_code or 1
