@@ -10,7 +10,7 @@ after it. What goes wrong is told on the command line:
     program.py --ledger /ledger/task.jsonl --steps 60 --step-seconds 0.5 --save-every 5 --end 12=exit:42@1
 
 `--end STEP=HOW[@ATTEMPT]`, HOW one of `exit:CODE`, `error` (an uncaught exception), `recoverable` (RecoverableError),
-`hang` (for ever, deaf to SIGTERM); after STEP is done and, if it is its turn, saved. Without ATTEMPT: in each attempt
+`hang` (for ever); after STEP is done and, if it is its turn, saved. Without ATTEMPT: in each attempt
 that gets there.
 """
 
@@ -24,12 +24,12 @@ import signal
 import sys
 import time
 import uuid
-from typing import Any, NoReturn
+from typing import Any
 
 import waypost
 
-SIGTERM_WAYS = ("sdk", "save", "ignore")
-"""sdk: leave it to the SDK and the next regular save; save: save at once; ignore: go on as if nothing was said."""
+SIGTERM_WAYS = ("sdk", "save", "deaf")
+"""sdk: leave it to the SDK and the next regular save; save: save at once, exit 75; deaf: SIGTERM never arrives."""
 
 
 class Ledger:
@@ -77,15 +77,9 @@ def end_if_told(ends: list[str], step: int, attempt: int, ledger: Ledger) -> Non
             sys.exit(int(how.removeprefix("exit:")))
         if how == "recoverable":
             raise waypost.RecoverableError(f"told to be recoverable after step {step}")
-        if how == "hang":
-            hang()
+        while how == "hang":
+            time.sleep(1.0)
         raise RuntimeError(f"told to fail after step {step}")
-
-
-def hang() -> NoReturn:
-    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
-    while True:
-        time.sleep(1.0)
 
 
 def resume(checkpoints: waypost.Checkpoints, folder: str) -> tuple[int, str]:
@@ -117,14 +111,15 @@ def main() -> None:
     told = arguments()
     attempt, pod = int(os.environ["WAYPOST_ATTEMPT"]), os.uname().nodename
     ledger = Ledger(told.ledger, attempt, pod)
+    if told.on_sigterm == "deaf":
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})  # before any library starts a thread
+    else:
+        signal.signal(signal.SIGTERM, lambda *_: ledger.note("told to stop"))  # the SDK hands on to it
     ledger.note("started")
     with waypost.Checkpoints() as checkpoints:
-        waypost.on_preemption(lambda *_: ledger.note("told to stop"))
         step, digest = resume(checkpoints, "/tmp/restored")
         ledger.note("resumed", step=step, digest=digest)
         print(f"attempt {attempt}: resumed at step {step} of {told.steps}", flush=True)
-        if told.on_sigterm == "ignore":
-            signal.signal(signal.SIGTERM, signal.SIG_IGN)
         while step < told.steps:
             step += 1
             ledger.note("begin", step=step)
@@ -135,6 +130,8 @@ def main() -> None:
             if step % told.save_every == 0 or step == told.steps or stop:
                 save(checkpoints, "/tmp/state", step, digest, ledger)
                 print(f"attempt {attempt}: saved step {step}", flush=True)
+            if stop:
+                sys.exit(75)
             end_if_told(told.end, step, attempt, ledger)
         if not told.plain_exit:
             checkpoints.complete()

@@ -16,7 +16,7 @@ import threading
 import time
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, TextIO
 from urllib.parse import urlencode
 
 import aiohttp
@@ -41,6 +41,7 @@ class Recorder:
         self._file = file
         self._background = Background(f"recorder-{namespace}")
         self._listed = {"Pod": threading.Event(), contract.KIND: threading.Event()}
+        self._latest: dict[tuple[str, str], dict[str, Any]] = {}
 
     def __enter__(self) -> Recorder:
         self._file.touch()
@@ -62,6 +63,14 @@ class Recorder:
             self._running.result()
         return History.read(self._file)
 
+    def latest(self, kind: str, name: str) -> dict[str, Any] | None:
+        """The object as last seen; None when there is none (any more)."""
+        return self._latest.get((kind, name))
+
+    def pods(self) -> list[dict[str, Any]]:
+        """All pods as last seen, by name."""
+        return [item for (kind, _), item in sorted(self._latest.copy().items()) if kind == "Pod"]
+
     async def _record(self) -> None:
         api = await Api.from_kubeconfig(self._kubeconfig)
         tasks_path = f"/apis/{contract.API_VERSION}/namespaces/{self._namespace}/{contract.PLURAL}"
@@ -69,7 +78,7 @@ class Recorder:
             async with api.session() as session, asyncio.TaskGroup() as group:
                 pods_path = f"/api/v1/namespaces/{self._namespace}/pods"
                 for kind, path in (("Pod", pods_path), (contract.KIND, tasks_path)):
-                    watch = _Watch(session, f"{api.server}{path}", kind, lines, self._listed[kind])
+                    watch = _Watch(session, f"{api.server}{path}", kind, lines, self._listed[kind], self._latest)
                     group.create_task(watch.forever())
 
 
@@ -77,9 +86,16 @@ class _Watch:
     """LIST and WATCH of one kind, for ever."""
 
     def __init__(
-        self, session: aiohttp.ClientSession, url: str, kind: str, lines: Any, listed: threading.Event
+        self,
+        session: aiohttp.ClientSession,
+        url: str,
+        kind: str,
+        lines: TextIO,
+        listed: threading.Event,
+        latest: dict[tuple[str, str], dict[str, Any]],
     ) -> None:
         self._session, self._url, self._kind, self._lines, self._listed = session, url, kind, lines, listed
+        self._latest = latest
         self._version: str | None = None  # what is written so far; None when only a new list can tell
 
     async def forever(self) -> None:
@@ -104,6 +120,10 @@ class _Watch:
             objects += page["items"]
             if not page["metadata"].get("continue"):
                 self._write("LIST", objects=[_trimmed(item) for item in objects])
+                present = {(self._kind, item["metadata"]["name"]): item for item in objects}
+                for key in [key for key in self._latest if key[0] == self._kind and key not in present]:
+                    del self._latest[key]
+                self._latest.update(present)
                 return str(page["metadata"]["resourceVersion"])
             query["continue"] = page["metadata"]["continue"]
 
@@ -134,6 +154,11 @@ class _Watch:
         self._version = event["object"]["metadata"]["resourceVersion"]
         if event["type"] != "BOOKMARK":
             self._write(event["type"], object=_trimmed(event["object"]))
+            key = (self._kind, event["object"]["metadata"]["name"])
+            if event["type"] == "DELETED":
+                self._latest.pop(key, None)
+            else:
+                self._latest[key] = event["object"]
         return True
 
     def _write(self, event: str, **what: Any) -> None:
