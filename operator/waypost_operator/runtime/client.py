@@ -132,6 +132,15 @@ class Client:
         """GET one object, from etcd, not from the API server's cache."""
         return await self._call("GET", resource.path(key.namespace, key.name))
 
+    @property
+    def server(self) -> str:
+        """The API server's URL, for messages."""
+        return str(self.api.configuration.host)
+
+    async def list_one(self, resource: Resource, namespace: str = "") -> Answer:
+        """LIST at most one object: is this kind served, and to us?"""
+        return await self._call("GET", resource.path(namespace), {"limit": "1"})
+
     async def pages(self, resource: Resource, namespace: str = "", selector: str = "") -> AsyncIterator[Page]:
         """LIST in pages of one consistent snapshot; raises ListError when it can't be had whole."""
         query = {"limit": str(PAGE_SIZE)} | ({"labelSelector": selector} if selector else {})

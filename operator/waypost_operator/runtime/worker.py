@@ -41,10 +41,15 @@ class Worker:
         self.number = number
         self.key: Key | None = None
         self.busy_since: float | None = None
+        self._stopping = False
+
+    def stop(self) -> None:
+        """End after the step in hand."""
+        self._stopping = True
 
     async def run(self) -> None:
-        """Take keys from the queue, for ever."""
-        while True:
+        """Take keys from the queue, until told to stop."""
+        while not self._stopping:
             key = await self._queue.get()
             self.key, self.busy_since = key, time.monotonic()
             try:
@@ -86,6 +91,8 @@ class Worker:
                     self._queue.add(key, decision.requeue_after)
                 self._cache.forget_pods(key, forgettable(observed))
                 return None
+            if self._stopping:
+                return None  # whoever leads next observes for itself
             logger.info("%s: %s: %s", key, step, decision.why, extra=_fields(key, observed.task))
             outcome = await self._applier.carry_out(key, observed, decision.step)
             if isinstance(outcome, Later):
