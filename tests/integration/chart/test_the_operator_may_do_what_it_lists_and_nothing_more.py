@@ -1,0 +1,136 @@
+"""RBAC as the API server sees it: the ServiceAccount's own rules, against the list in docs/operator.md.
+
+Both directions count. A right that is missing shows only when it is needed, perhaps at 2 a.m.; a right too many
+is found by whoever breaks into the operator. The witness is SelfSubjectRulesReview, asked as the ServiceAccount; what
+an account without any binding may do anyway is taken off.
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+import re
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from tests.cluster import ControlPlane
+from tests.cluster.kubeconfig import Kubectl
+from tests.integration.chart.helm import RELEASE_NAMESPACE, ROOT, Helm
+
+pytestmark = pytest.mark.integration
+
+Right = tuple[str, str, str, str]
+"""API group, resource, name or "" for any, verb."""
+
+
+def listed_rights(lease: str) -> dict[str, set[Right]]:
+    """The table of docs/operator.md: rights by where they hold, for a release whose Lease has that name."""
+    rights: dict[str, set[Right]] = {}
+    for line in (ROOT / "docs/operator.md").read_text().splitlines():
+        cells = [cell.strip() for cell in line.strip("|").split("|")]
+        if len(cells) != 5 or not cells[2].startswith("`"):
+            continue
+        where, group, resource, verbs, _ = cells
+        name = lease if "only" in resource else ""
+        [resource] = re.findall(r"^`([^`]+)`", resource)
+        group = "" if group == "core" else group.strip("`")
+        rights.setdefault(where, set()).update((group, resource, name, verb) for verb in verbs.split(", "))
+    return rights
+
+
+def rights(kubectl: Kubectl, namespace: str) -> set[Right]:
+    """What the API server says that this account may do in the namespace."""
+    review = {
+        "apiVersion": "authorization.k8s.io/v1",
+        "kind": "SelfSubjectRulesReview",
+        "spec": {"namespace": namespace},
+    }
+    answer = json.loads(kubectl("create", "--validate=false", "-f", "-", "-o", "json", stdin=json.dumps(review)))
+    assert not answer["status"].get("incomplete")
+    return {
+        (group, resource, name, verb)
+        for rule in answer["status"]["resourceRules"]
+        for group in rule["apiGroups"]
+        for resource in rule["resources"]
+        for name in rule.get("resourceNames") or [""]
+        for verb in rule["verbs"]
+    }
+
+
+class Release:
+    """The rights of one installed release's ServiceAccount, beyond those of an account that nobody bound."""
+
+    def __init__(self, plane: ControlPlane, account: str, unbound: str) -> None:
+        self._as_operator = self._kubectl(plane, account)
+        self._as_nobody = self._kubectl(plane, unbound)
+
+    @staticmethod
+    def _kubectl(plane: ControlPlane, account: str) -> Kubectl:
+        return Kubectl(plane.service_account_kubeconfig(RELEASE_NAMESPACE, account), plane.folder)
+
+    def rights(self, namespace: str) -> set[Right]:
+        return rights(self._as_operator, namespace) - rights(self._as_nobody, namespace)
+
+
+@pytest.fixture
+def install(plane: ControlPlane, kubectl: Kubectl, helm: Helm) -> Callable[[str, dict[str, Any]], Release]:
+    def install(name: str, values: dict[str, Any]) -> Release:
+        objects = helm.template({**values, "crds": {"install": False}}, release=name)
+        kubectl.apply(*(item for item in objects if item["kind"] != "Deployment"))
+        nobody = {"apiVersion": "v1", "kind": "ServiceAccount"}
+        kubectl.apply({**nobody, "metadata": {"name": "nobody", "namespace": RELEASE_NAMESPACE}})
+        return Release(plane, name, "nobody")
+
+    return install
+
+
+SERVED = "served namespaces"
+OWN = "the operator's own namespace"
+
+
+def test_the_list_is_read_as_it_is_meant() -> None:
+    listed = listed_rights("x")
+    assert set(listed) == {SERVED, OWN}
+    assert ("", "pods", "", "create") in listed[SERVED]
+    assert ("coordination.k8s.io", "leases", "x", "update") in listed[OWN]
+
+
+def test_cluster_wide(install: Callable[..., Release], new_namespace: Callable[..., str]) -> None:
+    release = install("waypost-all", {})
+    listed = listed_rights("waypost-all")
+    assert release.rights(new_namespace()) == listed[SERVED]
+    assert release.rights(RELEASE_NAMESPACE) == listed[SERVED] | listed[OWN]
+
+
+def test_in_some_namespaces(install: Callable[..., Release], new_namespace: Callable[..., str]) -> None:
+    watched, other = new_namespace(), new_namespace()
+    release = install("waypost-some", {"watch": {"namespaces": [watched]}})
+    listed = listed_rights("waypost-some")
+    assert release.rights(watched) == listed[SERVED]
+    assert release.rights(other) == set()
+    assert release.rights(RELEASE_NAMESPACE) == listed[OWN]
+
+
+def test_without_leader_election_no_lease_may_be_touched(
+    install: Callable[..., Release], new_namespace: Callable[..., str]
+) -> None:
+    release = install("waypost-one", {"leaderElection": {"enabled": False}})
+    assert release.rights(RELEASE_NAMESPACE) == listed_rights("")[SERVED]
+
+
+def test_without_roles_it_may_do_nothing(install: Callable[..., Release], new_namespace: Callable[..., str]) -> None:
+    assert install("waypost-none", {"rbac": {"create": False}}).rights(new_namespace()) == set()
+
+
+def test_no_secret_is_ever_within_reach() -> None:
+    everything = set().union(*listed_rights("x").values())
+    assert not {right for right in everything if right[1] in ("secrets", "*") or "*" in right}
+
+
+def test_every_rule_has_its_reason_beside_it() -> None:
+    for name in ("rbac.yaml", "rbac-users.yaml"):
+        lines = (ROOT / "charts/waypost/templates" / name).read_text().splitlines()
+        for above, line in itertools.pairwise(lines):
+            assert not line.startswith("  - apiGroups:") or above.startswith("  # "), line
