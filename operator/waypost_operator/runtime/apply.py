@@ -149,10 +149,12 @@ class Applier:
         if isinstance(answer, Accepted):
             if uid(answer.object) != identity:
                 self._cache.end_task(key, identity)
+                self._witness.gone(Kind.TASK, key)
             self._cache.put_task(answer.object, self._clock(), confirmed=True)
             return AGAIN
         if isinstance(answer, Refused) and answer.status == 404:
             self._cache.end_task(key, identity)
+            self._witness.gone(Kind.TASK, key)
             return AGAIN
         return Later(answer)
 
@@ -169,6 +171,7 @@ class Applier:
         if isinstance(answer, Refused) and answer.status == 404:
             for absent in {identity, known_before}:
                 self._cache.absent_pod(key, name, absent)
+            self._witness.gone(Kind.POD, Key(key.namespace, name))
             return AGAIN
         return Later(answer)
 

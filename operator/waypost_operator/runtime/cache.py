@@ -8,10 +8,11 @@ overtake each other, so order of arrival means nothing:
   `Record` of its own, in front of its namesake's, until `decide` has said Forget;
 * an object that is gone stays gone: its UID is remembered, so a late echo does not raise it from the dead.
 
-"Gone" is knowledge for ever and is only ever learnt from a DELETED event that is final, or from a live GET. What a
-sweep misses, or what merely left the watch, becomes a *doubt*, and the worker asks the API server before it lets
-`decide` see the task again. kopf needs that: when its watch was interrupted it lists again and never reports what
-vanished meanwhile.
+"Gone" is knowledge for ever, and of a pod it is only ever learnt from a live GET. A pod that leaves the watch (to a
+label selector a running pod that lost its label is deleted), or that a complete list does not show, is *missing*:
+`decide` asks for it before it believes anything. A task that a list does not show is doubted in the same way, and the
+worker asks for it. kopf makes the sweep necessary: when its watch was interrupted it lists again and never reports
+what vanished meanwhile.
 """
 
 from __future__ import annotations
@@ -31,7 +32,6 @@ from waypost_operator.runtime.objects import (
     Seen,
     compare_versions,
     controller_uid,
-    deletion_is_final,
     is_newer,
     names,
     task_of_pod,
@@ -79,7 +79,7 @@ class Cache:
         self._pods_by_task: dict[Key, set[Key]] = {}
         self._gone: OrderedDict[str, None] = OrderedDict()
         self._doubted_tasks: dict[Key, str] = {}
-        self._doubted_pods: dict[Key, str] = {}
+        self._missing_pods: dict[Key, str] = {}
 
     # --- what is known ---------------------------------------------------------------------------------------
     def record(self, key: Key) -> Record | None:
@@ -93,6 +93,7 @@ class Cache:
         if record is None:
             return None
         existing = [self._pods[pod] for pod in sorted(self._pods_by_task.get(key, ()))]
+        missing = [self._missing_pods[names(seen.raw)] for seen in existing if names(seen.raw) in self._missing_pods]
         last_states = [seen for seen in record.gone_pods.values() if seen is not None]
         return Observed(
             now=now,
@@ -101,6 +102,7 @@ class Cache:
             task_confirmed_at=record.confirmed_at(),
             pods=tuple(Pod(seen.raw, seen.at) for seen in (*existing, *record.strangers.values(), *last_states)),
             gone=frozenset(record.gone_pods),
+            missing=frozenset(missing),
             nodes=dict(record.nodes),
             create_refusal=record.refusal,
         )
@@ -109,10 +111,9 @@ class Cache:
         """Every task known."""
         return set(self._records)
 
-    def doubts(self, key: Key) -> tuple[str, list[tuple[Key, str]]]:
-        """UID of the task if its existence is doubted (else empty), and name and UID of its pods that are."""
-        pods = [(pod, self._doubted_pods[pod]) for pod in self._pods_by_task.get(key, ()) if pod in self._doubted_pods]
-        return self._doubted_tasks.get(key, ""), pods
+    def doubted_task(self, key: Key) -> str:
+        """UID of the task if a complete list did not show it; empty while there is no such doubt."""
+        return self._doubted_tasks.get(key, "")
 
     def pod_uid(self, pod: Key) -> str:
         """UID of the existing pod of that name; empty if none is known."""
@@ -195,6 +196,7 @@ class Cache:
             self._unindex(known.raw)
         if news:
             self._pods[pod] = Seen(raw, at)
+            self._missing_pods.pop(pod, None)
             self._pods_by_task.setdefault(task, set()).add(pod)
             for record in self._records.get(task, []):
                 record.strangers.pop(pod.name, None)
@@ -210,15 +212,13 @@ class Cache:
             record = self.record(task)
             if record is not None:
                 record.strangers[names(raw).name] = Seen(raw, at)
-        if self._doubted_pods.get(names(raw)) == uid(raw):
-            del self._doubted_pods[names(raw)]
+        if self._missing_pods.get(names(raw)) == uid(raw):
+            del self._missing_pods[names(raw)]
 
     def delete_event(self, raw: Object, at: datetime) -> Key | None:
-        """The watch reports DELETED: the pod's last state, and its end if that is final (else a doubt)."""
-        if not deletion_is_final(raw):
-            return self.doubt_pod(names(raw), uid(raw))
-        task = self.put_pod(raw, at)
-        return self.end_pod(names(raw), uid(raw)) or task
+        """The watch reports DELETED: the pod's last state, and that it is missing."""
+        news = self.put_pod(raw, at)
+        return self.miss_pod(names(raw), uid(raw)) or news
 
     def end_pod(self, pod: Key, identity: str) -> Key | None:
         """The pod of this UID is gone for good."""
@@ -263,7 +263,7 @@ class Cache:
         self._bury(identity)
         self._unindex(known.raw)
         self._pods.pop(pod, None)
-        self._doubted_pods.pop(pod, None)
+        self._missing_pods.pop(pod, None)
         records = self._records.get(task, []) if task is not None else []
         owner = controller_uid(known.raw)
         for record in [record for record in records if record.uid == owner] or records[-1:]:
@@ -287,12 +287,12 @@ class Cache:
         self._doubted_tasks[key] = identity
         return key
 
-    def doubt_pod(self, pod: Key, identity: str) -> Key | None:
+    def miss_pod(self, pod: Key, identity: str) -> Key | None:
         """The pod of this UID left the watch, or a complete list does not show it: to be asked for live."""
         known = self._pods.get(pod)
         if known is None or uid(known.raw) != identity:
             return None
-        self._doubted_pods[pod] = identity
+        self._missing_pods[pod] = identity
         return task_of_pod(known.raw)
 
     def _bury(self, identity: str) -> None:

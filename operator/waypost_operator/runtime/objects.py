@@ -76,13 +76,3 @@ def compare_versions(left: str, right: str) -> int | None:
 def is_newer(obj: Object, known: Object) -> bool:
     """Whether `obj` should replace `known`; of two versions that can't be compared, the later arrival does."""
     return compare_versions(version(obj), version(known)) in (1, None)
-
-
-def deletion_is_final(pod: Object) -> bool:
-    """Whether a DELETED event of this pod says that it is gone, and not just that it left the watch.
-
-    To a watch with a label selector a pod that loses the label is as good as deleted, although it may run on. A pod
-    that really goes was given deletionTimestamp and, at the very end, a grace of 0 (so in all captured deletions).
-    """
-    metadata = pod.get("metadata", {})
-    return bool(metadata.get("deletionTimestamp")) and metadata.get("deletionGracePeriodSeconds") == 0

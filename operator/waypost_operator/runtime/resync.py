@@ -1,7 +1,7 @@
 """The periodic sweep: list everything, and compare it with the cache.
 
-It mends what a watch can lose. What the cache has and the list does not becomes a doubt, which a worker settles by
-asking for the object itself; what the list has and the cache does not is put there, and reported to the witness of
+It mends what a watch can lose. What the cache has and the list does not is missing from then on, until a worker has
+asked for the object itself; what the list has and the cache does not is put there, and reported to the witness of
 the watch, since it should have come by itself. Every task is then decided anew, spread over a while: a decision
 about nothing new costs no request, and one that a bug or a lost timer has left behind goes on.
 
@@ -106,7 +106,7 @@ class Resync:
                 self._note(Kind.POD, pod, key)
         for pod in _missing(self._cache.pods(), listed, snapshot, namespace):
             self._witness.gone(Kind.POD, names(pod))
-            self._wake(self._cache.doubt_pod(names(pod), uid(pod)))
+            self._wake(self._cache.miss_pod(names(pod), uid(pod)))
         return len(listed)
 
     def _note(self, kind: Kind, obj: Object, key: Key | None) -> None:

@@ -77,9 +77,11 @@ class Worker:
 
     async def _steps(self, key: Key) -> Later | None:
         for _ in range(MOST_STEPS):
-            doubtful = await self._resolve_doubts(key)
-            if doubtful is not None:
-                return doubtful
+            doubted = self._cache.doubted_task(key)
+            if doubted:
+                asked = await self._applier.look_at_task(key, doubted)
+                if isinstance(asked, Later):
+                    return asked
             observed = self._cache.observe(key, self._clock())
             if observed is None:
                 return None
@@ -99,19 +101,6 @@ class Worker:
                 return outcome
         logger.error("%s took %d steps without coming to rest: this is a bug", key, MOST_STEPS, extra=_fields(key))
         self._queue.add(key, CIRCLE_SECONDS)
-        return None
-
-    async def _resolve_doubts(self, key: Key) -> Later | None:
-        """Ask the API server about objects that may have vanished unseen, before anything is decided from them."""
-        task_uid, pods = self._cache.doubts(key)
-        if task_uid:
-            outcome = await self._applier.look_at_task(key, task_uid)
-            if isinstance(outcome, Later):
-                return outcome
-        for pod, pod_uid in pods:
-            outcome = await self._applier.look_at_pod(key, pod.name, pod_uid)
-            if isinstance(outcome, Later):
-                return outcome
         return None
 
 
