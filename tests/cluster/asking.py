@@ -28,7 +28,8 @@ def http_status(
         with urllib.request.build_opener(*handlers).open(url, timeout=seconds) as answer:
             return int(answer.status)
     except urllib.error.HTTPError as error:
-        return error.code
+        with error:  # it is an open answer, too
+            return error.code
     except OSError:
         return None
 

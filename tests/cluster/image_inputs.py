@@ -29,6 +29,13 @@ def copied_paths(dockerfile: str, files: Iterable[str]) -> list[str]:
     return sorted(file for file in files if any(_reaches(source, PurePosixPath(file)) for source in sources))
 
 
+def locked_requirements(dockerfile: str) -> list[str]:
+    """The requirement files that pip installs in a build which takes its configuration as a secret."""
+    if not re.search(r"--mount=type=secret,id=pip\.conf\b", dockerfile):
+        return []
+    return re.findall(r"\s(?:-r|--requirement)[ =](\S+)", dockerfile)
+
+
 def tracked_files(context: Path) -> list[str]:
     """Files of the folder that git does not ignore, new ones included; all files where git knows nothing."""
     listing = subprocess.run(
@@ -36,8 +43,8 @@ def tracked_files(context: Path) -> list[str]:
         capture_output=True,
         text=True,
     )
-    if listing.returncode == 0:
-        names = [name for name in listing.stdout.split("\0") if name]
+    names = [name for name in listing.stdout.split("\0") if name]
+    if names:
         return sorted(name for name in set(names) if (context / name).is_file())
     return sorted(str(path.relative_to(context)) for path in context.rglob("*") if path.is_file())
 

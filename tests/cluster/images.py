@@ -5,10 +5,10 @@ which stands in for `python:3.11-slim-bookworm`; every Dockerfile here takes it 
 `docker build .` uses the real one.
 
 Python packages reach a build as a wheelhouse: pip on the host, however it is configured (mirror, proxy,
-certificates, local wheels), downloads wheels for the image's Python; the build binds that folder and an
-/etc/pip.conf that points to it. So nothing of the host's configuration can end in an image, a build needs no
-network, and only the first one waits for downloads. Under `docker build` neither is bound, and pip asks its
-index as usual.
+certificates, local wheels), downloads the wheels that the Dockerfile's lock files name; the build gets that
+folder, and as the secret `pip.conf` a configuration that points to it. So nothing of the host's configuration
+can end in an image, a build needs no network, and only the first one waits for downloads. Under plain
+`docker build` there is no such secret, and pip asks its index as usual.
 
 buildah has its own storage in the cache folder (driver vfs, chroot isolation: both work where overlay mounts
 and namespaces do not, and leave no mount behind). Archives are kept by a digest of all that went into them.
@@ -28,7 +28,7 @@ from pathlib import Path
 from .binaries import binary
 from .cache import cache_dir, locked
 from .errors import ClusterError
-from .image_inputs import copied_paths, digest, tracked_files
+from .image_inputs import copied_paths, digest, locked_requirements, tracked_files
 from .packages import require_packages
 from .progress import LongStep
 
@@ -45,7 +45,7 @@ _BASE_SUPERFLUOUS = (
 PAUSE_IMAGE = "localhost/waypost/pause:1"
 S3_IMAGE = "localhost/waypost/s3:1"
 _KEPT_ARCHIVES = 3  # of one image
-_WHEELS_IN_IMAGE = "/wheelhouse"
+_WHEELS_IN_BUILD = "/wheelhouse"
 
 
 def build_image(
@@ -53,20 +53,19 @@ def build_image(
     context: Path,
     name: str,
     build_args: Mapping[str, str] | None = None,
-    requirements: Sequence[str] = (),
 ) -> Path:
     """Build `name` and return its OCI archive; at once when nothing it is made of has changed.
 
-    `requirements` are what pip installs during the build ("pydantic>=2.14"); their wheels are bound into it.
-    Only files of `context` that the Dockerfile copies and git does not ignore take part.
+    Only files of `context` that the Dockerfile copies and git does not ignore take part. A Dockerfile that
+    mounts the secret `pip.conf` gets the wheels of every file that its pip installs with `-r`.
     """
     text = dockerfile.read_text()
     base = ["BASE"] if re.search(r"^ARG BASE\b", text, re.MULTILINE) else []
     arguments = {**dict.fromkeys(base, BASE_IMAGE), **(build_args or {})}
     files = copied_paths(text, tracked_files(context))
-    wheels = wheelhouse(requirements) if requirements else None
+    locks = [context / lock for lock in locked_requirements(text)]
+    wheels = wheelhouse(locks) if locks else None
     inputs = [name, text, *(f"{key}={value}" for key, value in sorted(arguments.items()))]
-    inputs += [str(wheels.name)] if wheels else []
     archive = _archive(name, digest(inputs, context, files))
     with locked("buildah"):
         if archive.exists():
@@ -80,9 +79,9 @@ def build_image(
                 target.parent.mkdir(parents=True, exist_ok=True)
                 shutil.copy(context / file, target)
             Path(staging, "context").mkdir(exist_ok=True)
-            volumes = _pip_volumes(Path(staging), wheels) if wheels else []
+            pip = _pip_options(Path(staging), wheels) if wheels else []
             options = [f"--build-arg={key}={value}" for key, value in arguments.items()]
-            _buildah("bud", *volumes, *options, "-f", str(dockerfile), "-t", name, f"{staging}/context")
+            _buildah("bud", "--layers=false", *pip, *options, "-f", str(dockerfile), "-t", name, f"{staging}/context")
             _save(name, archive)
     return archive
 
@@ -101,8 +100,6 @@ def base_archive() -> Path:
             for path in _BASE_SUPERFLUOUS:
                 shutil.rmtree(root / path, ignore_errors=True)
                 (root / path).mkdir(parents=True)
-            (root / "etc/pip.conf").touch()  # what a wheelhouse's configuration is bound over
-            (root / _WHEELS_IN_IMAGE.lstrip("/")).mkdir()
             container = _buildah("from", "scratch").strip()
             _buildah("add", "--quiet", container, str(root), "/")
             _buildah("config", "--env", "LANG=C.UTF-8", "--cmd", "python3", container)
@@ -122,9 +119,10 @@ def s3_archive() -> Path:
     return _from_scratch(S3_IMAGE, [_busybox(), binary("versitygw")], 'ENTRYPOINT ["/versitygw"]\n')
 
 
-def wheelhouse(requirements: Sequence[str]) -> Path:
-    """A folder with wheels of `requirements` and all they depend on, for the base image's Python."""
-    folder = _folder("wheels") / digest([BASE_PYTHON, *sorted(requirements)], Path("/"), [])
+def wheelhouse(locks: Sequence[Path]) -> Path:
+    """A folder with the wheels that the lock files name, for the base image's Python."""
+    content = [BASE_PYTHON, *(lock.read_text() for lock in locks)]
+    folder = _folder("wheels") / digest(content, Path("/"), [])
     with locked("wheels"):
         if folder.exists():
             return folder
@@ -133,8 +131,9 @@ def wheelhouse(requirements: Sequence[str]) -> Path:
             platforms = [f"--platform=manylinux_2_{minor}_{machine}" for minor in (17, 28, 34)]
             platforms.append(f"--platform=manylinux2014_{machine}")
             options = ["--only-binary=:all:", f"--python-version={BASE_PYTHON}", "--implementation=cp"]
-            pip = [sys.executable, "-m", "pip", "download", "--quiet", "--dest", f"{staging}/wheels"]
-            _run([*pip, *options, *platforms, *requirements])
+            pip = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--dest", f"{staging}/wheels"]
+            for lock in locks:
+                _run([*pip, *options, *platforms, "-r", str(lock)])
             Path(staging, "wheels").rename(folder)
     return folder
 
@@ -169,10 +168,10 @@ def _ensure_base() -> None:
         _buildah("pull", "--quiet", f"oci-archive:{archive}")
 
 
-def _pip_volumes(staging: Path, wheels: Path) -> list[str]:
+def _pip_options(staging: Path, wheels: Path) -> list[str]:
     config = staging / "pip.conf"
-    config.write_text(f"[global]\nno-index = true\nfind-links = {_WHEELS_IN_IMAGE}\ndisable-pip-version-check = true\n")
-    return [f"--volume={wheels}:{_WHEELS_IN_IMAGE}:ro", f"--volume={config}:/etc/pip.conf:ro"]
+    config.write_text(f"[global]\nno-index = true\nfind-links = {_WHEELS_IN_BUILD}\n")
+    return [f"--volume={wheels}:{_WHEELS_IN_BUILD}:ro", f"--secret=id=pip.conf,src={config}"]
 
 
 def _save(name: str, archive: Path) -> None:

@@ -111,7 +111,8 @@ class S3Server:
             with urllib.request.build_opener(urllib.request.ProxyHandler({})).open(request, timeout=10):
                 return
         except urllib.error.HTTPError as error:
-            raise ClusterError(f"bucket {name} could not be created: {error.read().decode()}") from error
+            with error:
+                raise ClusterError(f"bucket {name} could not be created: {error.read().decode()}") from error
 
     def __enter__(self) -> S3Server:
         return self

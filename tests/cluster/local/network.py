@@ -40,6 +40,8 @@ def create(folder: Path, nodes: int) -> None:
             f"the link {addresses.BRIDGE} exists: another local cluster is up, or was not taken down. "
             "`python -m tests.cluster down --name NAME` ends it"
         )
+    if taken := [table for table in _PROXY_TABLES if table in _tables()]:
+        raise ClusterError(f"another kube-proxy keeps rules on this machine (nftables {taken}): there can be one")
     if not _setting("net.bridge.bridge-nf-call-iptables").exists():
         _run("modprobe", "br_netfilter")
     settings = {name: _setting(name).read_text().strip() for name in (*_FORWARDING, *_KUBELETS)}
@@ -59,19 +61,28 @@ def create(folder: Path, nodes: int) -> None:
 
 
 def remove(folder: Path, nodes: int) -> None:
-    """Take back what `create`, kube-proxy and the CNI plugins made; harmless when there is nothing."""
+    """Take back what `create`, kube-proxy and the CNI plugins made.
+
+    Does nothing unless `create` got as far as changing something: what is there then is another cluster's.
+    """
+    saved = folder / _SAVED
+    if not saved.exists():
+        return
     for link in (addresses.BRIDGE, *(addresses.pod_bridge(number) for number in range(1, nodes + 1))):
         if _exists(link):
             _run("ip", "link", "delete", link)
-    present = subprocess.run(["nft", "list", "tables"], capture_output=True, text=True).stdout.splitlines()
+    present = _tables()
     for table in (_TABLE, *_PROXY_TABLES):
-        if f"table {table}" in present:
+        if table in present:
             _run("nft", "delete", "table", *table.split())
-    saved = folder / _SAVED
-    if saved.exists():
-        for name, value in json.loads(saved.read_text()).items():
-            _setting(name).write_text(value)
-        saved.unlink()
+    for name, value in json.loads(saved.read_text()).items():
+        _setting(name).write_text(value)
+    saved.unlink()
+
+
+def _tables() -> list[str]:
+    listed = subprocess.run(["nft", "list", "tables"], capture_output=True, text=True).stdout.splitlines()
+    return [line.removeprefix("table ") for line in listed]
 
 
 def _exists(link: str) -> bool:
