@@ -108,9 +108,16 @@ class Scene:
 
     def events(self, task: str) -> list[Json]:
         """The Events about the task, oldest first."""
-        found = json.loads(self.kubectl("get", "events.events.k8s.io", "-o", "json"))["items"]
-        mine = [event for event in found if event["regarding"].get("name") == task]
-        return sorted(mine, key=lambda event: str(event["metadata"]["creationTimestamp"]))
+        mine = [event for event in self.recorder.all_of("Event") if event["regarding"].get("name") == task]
+        return sorted(mine, key=lambda event: str(event["eventTime"] or event["metadata"]["creationTimestamp"]))
+
+    def wait_event(self, task: str, reason: contract.EventReason, seconds: float = 20.0) -> Json:
+        """Wait until the task has an Event of this reason; Events follow behind the writes that matter."""
+
+        def told() -> Json | None:
+            return next((event for event in self.events(task) if event["reason"] == reason), None)
+
+        return self.wait(f"an Event {reason} of task {task}", told, seconds)
 
     def log(self, pod: str) -> str:
         """What the pod has printed."""
@@ -172,7 +179,7 @@ class Scene:
                 parts.append(f"-------- kubectl {' '.join(command)}\n{self.kubectl(*command)}")
             except ClusterError as error:
                 parts.append(str(error))
-        for pod in self.recorder.pods():
+        for pod in self.recorder.all_of("Pod"):
             name = pod["metadata"]["name"]
             parts.append(f"-------- log of {name}\n{self.log(name)}")
         parts.append(f"-------- operator\n{self.stage.operator_log(120)}")

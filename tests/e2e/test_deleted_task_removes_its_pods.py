@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from tests.e2e.scene import Scene
 from tests.e2e.tasks import stepping, task
+from waypost.contract import EventReason
 
 
 def test_the_pod_goes_with_its_grace_and_the_checkpoints_stay(scene: Scene) -> None:
@@ -16,9 +17,7 @@ def test_the_pod_goes_with_its_grace_and_the_checkpoints_stay(scene: Scene) -> N
     told = scene.ledger("train")
     assert told.runs[0].told_to_stop, "the pod was not given its grace"
     assert told.runs[0].saved[-1] == told.runs[0].done[-1], "the last save was not let through"
-    retained = [event for event in scene.events("train") if event["reason"] == "CheckpointsRetained"]
-    assert retained
-    assert f"from: {uri}" in retained[0]["note"]
+    assert f"from: {uri}" in scene.wait_event("train", EventReason.CHECKPOINTS_RETAINED)["note"]
     assert len(scene.history().lives("train")) == 1, "a deleted task was given another pod"
 
 
@@ -28,4 +27,4 @@ def test_finished_pods_of_earlier_attempts_go_too(scene: Scene) -> None:
     scene.wait_finished("train")
     assert scene.pod("train-1") is not None, "the pods of ended attempts stay for kubectl logs"
     scene.kubectl("delete", "checkpointedtask", "train", "--wait=false")
-    scene.wait("all pods to be gone", lambda: not scene.recorder.pods())
+    scene.wait("all pods to be gone", lambda: not scene.recorder.all_of("Pod"))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from tests.e2e.scene import Scene
 from tests.e2e.tasks import quick, stepping, task
-from waypost.contract import ConditionReason, ConditionType
+from waypost.contract import ConditionReason, ConditionType, EventReason
 
 
 def test_failures_without_progress_end_the_task_with_the_reason(scene: Scene) -> None:
@@ -18,9 +18,7 @@ def test_failures_without_progress_end_the_task_with_the_reason(scene: Scene) ->
     assert "told to fail after step 3" in verdict["message"], "the message does not say what the program said"
     assert status["counts"]["failures"] == 3
     assert [one["outcome"] for one in status["attempts"]] == ["Failed"] * 3
-    failed = [event for event in scene.events("train") if event["reason"] == "Failed"]
-    assert failed
-    assert failed[-1]["type"] == "Warning"
+    assert scene.wait_event("train", EventReason.FAILED)["type"] == "Warning"
     assert "RuntimeError" in scene.log("train-3"), "the pod of the last attempt stays for kubectl logs"
     lives = scene.history().lives("train")
     assert len(lives) == 3

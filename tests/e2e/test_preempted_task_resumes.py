@@ -6,6 +6,7 @@ import pytest
 
 from tests.e2e.scene import Scene
 from tests.e2e.tasks import FILE_URI, S3_URI, stepping, task
+from waypost.contract import EventReason
 
 
 @pytest.mark.parametrize("uri", [S3_URI, FILE_URI], ids=["s3", "file"])
@@ -29,7 +30,8 @@ def test_evicted_mid_loop_it_resumes_and_finishes(scene: Scene, uri: str) -> Non
     attempts = status["attempts"]
     assert [one["outcome"] for one in attempts] == ["Preempted", "Preempted", "Completed"]
     assert [one.get("resumedFrom", {}).get("step", 0) for one in attempts] == [run.resumed_at for run in told.runs]
-    assert {event["reason"] for event in scene.events("train")} >= {"AttemptStarted", "Preempted", "Succeeded"}
+    for reason in (EventReason.ATTEMPT_STARTED, EventReason.PREEMPTED, EventReason.SUCCEEDED):
+        scene.wait_event("train", reason)
 
 
 def test_killed_at_the_end_of_its_grace_it_resumes_at_its_last_confirmed_save(scene: Scene) -> None:

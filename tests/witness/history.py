@@ -21,8 +21,6 @@ from waypost import contract
 TERMINAL = ("Succeeded", "Failed")
 GAP_SECONDS = 30.0
 """What the operator may take on top of the backoff, restarts and stalls included."""
-JITTER = 0.5
-"""The backoff may be longer by up to this share; jitter keeps a preempted zone from coming back all at once."""
 DEFAULT_BACKOFF = (10.0, 600.0)
 
 
@@ -137,6 +135,8 @@ class History:
 
     def _replay(self, line: dict[str, Any]) -> None:
         at = self.until = max(self.until, line["at"])
+        if line["kind"] not in ("Pod", contract.KIND):
+            return
         see, forget, known = {
             "Pod": (self._see_pod, self._lose_pod, [uid for uid, pod in self.pods.items() if pod.gone is None]),
             contract.KIND: (self._see_task, self._lose_task, [u for u, task in self.tasks.items() if not task.gone]),
@@ -263,4 +263,4 @@ class _TaskLife:
     def allowed_seconds(self) -> float:
         initial, most = self.backoff
         doublings = min(max(self.ends_without_progress - 1, 0), 30)
-        return float(min(initial * 2.0**doublings, most)) * (1 + JITTER) + GAP_SECONDS
+        return float(min(initial * 2.0**doublings, most)) + GAP_SECONDS

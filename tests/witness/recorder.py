@@ -1,4 +1,4 @@
-"""An independent recorder of pods and tasks: every version that the API server shows, as lines of a file.
+"""An independent recorder of pods, tasks and Events: every version that the API server shows, as lines of a file.
 
 It lists, then watches from the list's resourceVersion, and lists again when a watch breaks in a way that may have
 hidden something (410, an ERROR event, a lost connection to a restarted server). A watch delivers one kind's changes
@@ -32,15 +32,22 @@ RETRY_SECONDS = 0.2
 FIRST_LIST_SECONDS = 60.0
 
 
+KINDS = {
+    "Pod": "/api/v1/namespaces/{}/pods",
+    contract.KIND: f"/apis/{contract.API_VERSION}/namespaces/{{}}/{contract.PLURAL}",
+    "Event": "/apis/events.k8s.io/v1/namespaces/{}/events",
+}
+
+
 class Recorder:
-    """Records the pods and tasks of one namespace into a file while it is entered as a context manager."""
+    """Records one namespace into a file while it is entered as a context manager."""
 
     def __init__(self, kubeconfig: Path, namespace: str, file: Path) -> None:
         self._kubeconfig = kubeconfig
         self._namespace = namespace
         self._file = file
         self._background = Background(f"recorder-{namespace}")
-        self._listed = {"Pod": threading.Event(), contract.KIND: threading.Event()}
+        self._listed = {kind: threading.Event() for kind in KINDS}
         self._latest: dict[tuple[str, str], dict[str, Any]] = {}
 
     def __enter__(self) -> Recorder:
@@ -67,18 +74,17 @@ class Recorder:
         """The object as last seen; None when there is none (any more)."""
         return self._latest.get((kind, name))
 
-    def pods(self) -> list[dict[str, Any]]:
-        """All pods as last seen, by name."""
-        return [item for (kind, _), item in sorted(self._latest.copy().items()) if kind == "Pod"]
+    def all_of(self, kind: str) -> list[dict[str, Any]]:
+        """All objects of a kind as last seen, by name."""
+        return [item for (each, _), item in sorted(self._latest.copy().items()) if each == kind]
 
     async def _record(self) -> None:
         api = await Api.from_kubeconfig(self._kubeconfig)
-        tasks_path = f"/apis/{contract.API_VERSION}/namespaces/{self._namespace}/{contract.PLURAL}"
         with self._file.open("a", encoding="utf-8", buffering=1) as lines:
             async with api.session() as session, asyncio.TaskGroup() as group:
-                pods_path = f"/api/v1/namespaces/{self._namespace}/pods"
-                for kind, path in (("Pod", pods_path), (contract.KIND, tasks_path)):
-                    watch = _Watch(session, f"{api.server}{path}", kind, lines, self._listed[kind], self._latest)
+                for kind, path in KINDS.items():
+                    url = f"{api.server}{path.format(self._namespace)}"
+                    watch = _Watch(session, url, kind, lines, self._listed[kind], self._latest)
                     group.create_task(watch.forever())
 
 

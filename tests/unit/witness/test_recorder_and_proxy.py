@@ -19,7 +19,7 @@ from aiohttp import web
 
 from tests.witness.apiproxy import ApiProxy, Request
 from tests.witness.background import Background
-from tests.witness.recorder import Recorder
+from tests.witness.recorder import KINDS, Recorder
 from waypost import contract
 
 
@@ -61,7 +61,9 @@ class SmallApi:
     async def _start(self) -> None:
         app = web.Application()
         app.router.add_get("/api/v1/namespaces/ns/pods", self._pods)
-        app.router.add_get(f"/apis/{contract.API_VERSION}/namespaces/ns/{contract.PLURAL}", self._nothing)
+        for kind, path in KINDS.items():
+            if kind != "Pod":
+                app.router.add_get(path.format("ns"), self._nothing)
         app.router.add_post("/api/v1/namespaces/ns/pods", self._create)
         self.runner = web.AppRunner(app, handler_cancellation=True, shutdown_timeout=0.1)
         await self.runner.setup()
