@@ -39,15 +39,71 @@ DELETED event sets `task_gone`. After each step the runtime may drop what `forge
 
 from __future__ import annotations
 
-from waypost_operator.model.decision import Decision
+from pydantic import ValidationError
+
+from waypost.contract import ConditionReason, ConditionType, EventReason
+from waypost_operator.model.decision import Decision, TaskEvent, Wait, WriteStatus
 from waypost_operator.model.observed import Observed
+from waypost_operator.model.spec import TaskSpec
+from waypost_operator.model.status import TaskStatus
+from waypost_operator.policy.conditions import with_condition
+from waypost_operator.steps import judge, launch, upkeep, watch
+from waypost_operator.steps.situation import Situation
 
 
 def decide(observed: Observed) -> Decision:
     """The next step for one task."""
-    raise NotImplementedError
+    if observed.task_gone:
+        return upkeep.gone(observed)
+    if observed.deleting:
+        return Decision(Wait(), "the task is being deleted: nothing is created any more, its pods go with it")
+    status = TaskStatus.read(observed.task.get("status"))
+    try:
+        spec = TaskSpec.model_validate(observed.task["spec"])
+    except ValidationError as error:
+        return _unreadable(observed, status, error)
+    situation = Situation(observed, spec, status)
+    if status.finished:
+        return upkeep.strays(situation) or upkeep.old_pods(situation) or upkeep.nothing(situation)
+    return (
+        # One pod at a time: whatever may still run and isn't the current attempt's is removed at sight.
+        upkeep.strays(situation)
+        # A number is written before its pod is created, and a pod's UID before its end is judged ...
+        or launch.adopt(situation)
+        or launch.first(situation)
+        or launch.pod(situation)
+        # ... an end is booked once, in one write, which opens the next attempt if nothing has to be waited for ...
+        or judge.end(situation)
+        or launch.following(situation)
+        # ... and only when nothing of this is left to do, the small things.
+        or upkeep.old_pods(situation)
+        or upkeep.spec_seen(situation)
+        or watch.progress(situation)
+        or upkeep.nothing(situation)
+    )
 
 
 def forgettable(observed: Observed) -> frozenset[str]:
-    """UIDs of gone pods whose last state nobody will ask for again: the runtime drops pod, UID and node."""
-    raise NotImplementedError
+    """UIDs of pods whose last state nobody will ask for again: the runtime drops pod, UID and node."""
+    return upkeep.forgettable(observed)
+
+
+def _unreadable(observed: Observed, status: TaskStatus, error: ValidationError) -> Decision:
+    """A stored spec that breaks a rule younger than itself: say so once, wait for the user."""
+    first = error.errors(include_url=False, include_input=False)[0]
+    where = ".".join(str(part) for part in first["loc"])
+    message = f"the stored spec can't be used: {where}: {first['msg']}; waiting for a change of the spec"
+    present = status.condition(ConditionType.PROGRESSING)
+    if present is not None and (present.reason, present.message) == (ConditionReason.SPEC_UNREADABLE, message):
+        return Decision(Wait(), message)
+    status = with_condition(
+        status,
+        ConditionType.PROGRESSING,
+        "False",
+        ConditionReason.SPEC_UNREADABLE,
+        message,
+        now=observed.now,
+        generation=observed.generation,
+    )
+    event = TaskEvent("Warning", EventReason.TEMPLATE_INVALID, message[:1000])
+    return Decision(WriteStatus(status.write(), observed.resource_version, (event,)), message)

@@ -84,7 +84,7 @@ class Counts(Typed):
     """Totals since the task was created."""
 
     attempts: Number = 0
-    """Attempts started."""
+    """Attempts that have ended."""
     preemptions: Number = 0
     """Attempts that ended because the machine was needed or lost."""
     failures: Number = 0

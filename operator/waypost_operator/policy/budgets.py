@@ -98,7 +98,7 @@ def settle(status: TaskStatus, verdict: Verdict, attempt: Attempt, *, finished: 
     return status.model_copy(
         update={
             "attempts": [*[old for old in status.attempts if old.attempt != entry.attempt], entry],
-            "counts": _raised(status.counts, where.total),
+            "counts": _raised(_raised(status.counts, "attempts"), where.total),
             "since_progress": _raised(
                 since, None if progressed and not where.even_with_progress else where.without_progress
             ),

@@ -30,19 +30,20 @@ def build(task: Json, attempt: int) -> Json:
     template = copy.deepcopy(spec["template"])
     pod_spec: Json = template["spec"]
     pod_spec["restartPolicy"] = "Never"
-    pod_spec.setdefault("terminationGracePeriodSeconds", contract.DEFAULT_GRACE_SECONDS)
-    pod_spec["tolerations"] = _tolerations(pod_spec.get("tolerations") or [])
+    if pod_spec.get("terminationGracePeriodSeconds") is None:
+        pod_spec["terminationGracePeriodSeconds"] = contract.DEFAULT_GRACE_SECONDS
+    pod_spec["tolerations"] = _tolerations(_objects(pod_spec, "tolerations"))
 
     container = task_container(task, pod_spec)
     container["terminationMessagePath"] = contract.TERMINATION_LOG_PATH
     container["terminationMessagePolicy"] = "File"
     ours = _environment(metadata, spec, attempt, grace=pod_spec["terminationGracePeriodSeconds"])
     names = {entry["name"] for entry in ours}
-    theirs = [entry for entry in container.get("env") or [] if entry.get("name") not in names]
+    theirs = [entry for entry in _objects(container, "env") if entry.get("name") not in names]
     container["env"] = [*ours, *theirs]  # ours first: the template's variables may refer to them as $(NAME)
     secret = mapping(spec, "checkpoint", "credentialsSecretRef").get("name")
     if secret:
-        container["envFrom"] = [*(container.get("envFrom") or []), {"secretRef": {"name": secret}}]
+        container["envFrom"] = [*_objects(container, "envFrom"), {"secretRef": {"name": secret}}]
 
     return {
         "apiVersion": "v1",
@@ -102,6 +103,14 @@ def task_container(task: Json, pod_spec: Json) -> Json:
     if not containers:
         raise TemplateError("the template has no containers")
     return containers[0]
+
+
+def _objects(parent: Json, field: str) -> list[Json]:
+    """A list of objects in a part of the template that the CRD doesn't type; absent and null are empty."""
+    found = parent.get(field) or []
+    if not isinstance(found, list) or not all(isinstance(entry, dict) for entry in found):
+        raise TemplateError(f"{field} in the template must be a list of objects, but is: {found!r:.200}")
+    return found
 
 
 def _environment(metadata: Json, spec: Json, attempt: int, *, grace: int) -> list[Json]:

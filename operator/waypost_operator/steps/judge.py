@@ -1,0 +1,127 @@
+"""Booking the end of the current attempt, in one write: verdict, counts, progress, and what comes next.
+
+When nothing has to be waited for, the same write opens the next attempt: from the terminal event to the next pod
+there are one status write and one create.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from waypost.contract import ConditionReason, ConditionType, EventReason, Outcome
+from waypost_operator.model.decision import Decision, LookAtNode, LookAtPod, TaskEvent, Wait
+from waypost_operator.model.pod import Pod
+from waypost_operator.model.raw import seconds, timestamp
+from waypost_operator.model.status import Attempt, TaskStatus
+from waypost_operator.policy import backoff, budgets, completion, wording
+from waypost_operator.policy.classify import End, NodeNeeded, Verdict, classify
+from waypost_operator.steps import launch
+from waypost_operator.steps.situation import Situation
+
+STRAGGLERS_MAY_TAKE = seconds(30)
+"""A pod whose task container has ended gets this long to become terminal: other containers may never end (a plain
+mesh proxy doesn't), but a snapshot between the two is no verdict either."""
+
+
+def end(s: Situation) -> Decision | None:
+    """Judge the current attempt, if it has ended."""
+    if not s.status.pod_uid or s.attempt.finished:
+        return None
+    pod = s.pod
+    if s.pod_over:
+        return _book(s, pod)
+    if pod is None:
+        return Decision(LookAtPod(s.pod_name, s.status.pod_uid), f"pod {s.pod_name} isn't known: is it gone?")
+    look = s.look_again(pod)
+    if look:
+        return look
+    if pod.ended is None:
+        return None
+    ended_at = min(pod.ended.finished or pod.seen_at, pod.seen_at)
+    if s.now >= ended_at + STRAGGLERS_MAY_TAKE:
+        return _book(s, pod)
+    remaining = (ended_at + STRAGGLERS_MAY_TAKE - s.now).total_seconds()
+    return Decision(Wait(), f"container {pod.task_container} has ended, waiting for the pod's end", remaining)
+
+
+def _book(s: Situation, pod: Pod | None) -> Decision:
+    gone = s.status.pod_uid in s.observed.gone
+    verdict = classify(
+        End(
+            attempt=s.status.attempt,
+            pod=pod,
+            gone=gone,
+            node=s.observed.nodes.get(s.status.pod_uid or ""),
+            node_name=s.attempt.node or "",
+            recoverable_exit_codes=frozenset(s.spec.failure_policy.recoverable_exit_codes),
+        )
+    )
+    if isinstance(verdict, NodeNeeded):
+        return Decision(LookAtNode(verdict.name, s.status.pod_uid or ""), f"how is node {verdict.name}?")
+    policy = s.spec.failure_policy
+    status = budgets.settle(
+        s.status, verdict, _filled(s.attempt, pod), finished=_finished(s, pod), initial=policy.backoff.initial_seconds
+    )
+    status = _storage(s, status, verdict)
+    entry = status.attempts[-1]
+    ending = completion.ending(entry, status.since_progress, policy)
+    if ending is not None:
+        return _over(s, status, ending)
+    return _go_on(s, status, entry)
+
+
+def _over(s: Situation, status: TaskStatus, ending: completion.Ending) -> Decision:
+    said = f"the task {'succeeded' if ending.succeeded else 'failed'}: {ending.message}"
+    status = s.with_condition(status, ConditionType.SUCCEEDED, ending.succeeded, ending.reason, ending.message)
+    status = s.with_condition(status, ConditionType.PROGRESSING, False, ConditionReason.ENDED, said)
+    event = (
+        TaskEvent("Normal", EventReason.SUCCEEDED, said[:1000])
+        if ending.succeeded
+        else TaskEvent("Warning", EventReason.FAILED, said[:1000])
+    )
+    return s.write(status, said, event)
+
+
+def _go_on(s: Situation, status: TaskStatus, entry: Attempt) -> Decision:
+    """The task goes on: at once in this very write, or after a wait that the condition explains."""
+    severity, reason = wording.EVENTS[entry.outcome or Outcome.UNKNOWN]
+    policy, since = s.spec.failure_policy, status.since_progress
+    start = backoff.next_start(entry, since, policy.backoff, s.observed.uid)
+    if s.now < start:
+        said = wording.followed_later(entry, since, policy, start)
+        why = ConditionReason.STORAGE_UNAVAILABLE if entry.outcome is Outcome.STORAGE_UNAVAILABLE else None
+        why = why or ConditionReason.BACKING_OFF
+        status = s.with_condition(status, ConditionType.PROGRESSING, False, why, said)
+    elif s.alive:
+        said = wording.followed_when_gone(entry, s.alive[0].name)
+        status = s.with_condition(status, ConditionType.PROGRESSING, False, ConditionReason.WAITING_FOR_OLD_POD, said)
+    else:
+        said = wording.followed_at_once(entry)
+        status = launch.begin(s, status, completion.next_number(entry), said)
+    return s.write(status, said, TaskEvent(severity, reason, said[:1000]))
+
+
+def _storage(s: Situation, status: TaskStatus, verdict: Verdict) -> TaskStatus:
+    """StorageAvailable is False after an attempt that couldn't use its store, and True once one could again."""
+    kind = ConditionType.STORAGE_AVAILABLE
+    if verdict.outcome is Outcome.STORAGE_UNAVAILABLE:
+        return s.with_condition(status, kind, False, ConditionReason.STORAGE_UNAVAILABLE, verdict.evidence)
+    reached = verdict.document is not None and verdict.document.fence is not None
+    if reached and status.condition(kind) is not None:
+        message = f"attempt {status.attempt} reached the store"
+        return s.with_condition(status, kind, True, ConditionReason.STORAGE_REACHED, message)
+    return status
+
+
+def _filled(attempt: Attempt, pod: Pod | None) -> Attempt:
+    """The attempt's record with what the pod tells about where and when it ran."""
+    if pod is None:
+        return attempt
+    started = timestamp(pod.started) if pod.started else attempt.started
+    return attempt.model_copy(update={"pod": pod.name, "node": pod.node or attempt.node, "started": started})
+
+
+def _finished(s: Situation, pod: Pod | None) -> datetime:
+    """When the task container ended; when that is not known, now. Never in the future, whatever a node's clock says."""
+    finished = pod.ended.finished if pod is not None and pod.ended else None
+    return min(finished, s.now) if finished else s.now

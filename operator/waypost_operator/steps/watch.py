@@ -1,0 +1,74 @@
+"""Following the current attempt's pod while it has not ended: where it runs, since when, or why it can't start."""
+
+from __future__ import annotations
+
+from waypost.contract import ConditionReason, ConditionType, EventReason
+from waypost_operator.model.decision import Decision, TaskEvent, Wait
+from waypost_operator.model.pod import Pod
+from waypost_operator.model.raw import condition, items, mapping, timestamp
+from waypost_operator.steps.situation import Situation
+
+ONE_KIND = {"ImagePullBackOff": "ErrImagePull"}
+"""The kubelet alternates between these two for as long as an image is missing."""
+NORMAL = frozenset({"", "ContainerCreating", "PodInitializing"})
+
+
+def progress(s: Situation) -> Decision | None:
+    """Write down what became of the pod since it was created, then wait for its end."""
+    if not s.status.pod_uid or s.attempt.finished:
+        return None
+    pod = s.pod
+    if pod is None:
+        return None
+    return (
+        _running(s, pod)
+        or _cant_start(s, pod)
+        or Decision(Wait(), f"attempt {s.status.attempt} is under way", s.look_again_in(pod))
+    )
+
+
+def _running(s: Situation, pod: Pod) -> Decision | None:
+    if pod.started is None or s.attempt.started:
+        return None
+    started = timestamp(pod.started)
+    entry = s.attempt.model_copy(update={"started": started, "node": pod.node})
+    message = f"attempt {s.status.attempt} runs on {pod.node} since {started}"
+    others = [old for old in s.status.attempts if old.attempt != entry.attempt]
+    status = s.status.model_copy(update={"attempts": [*others, entry]})
+    return s.write(s.with_condition(status, ConditionType.PROGRESSING, True, ConditionReason.RUNNING, message), message)
+
+
+def _cant_start(s: Situation, pod: Pod) -> Decision | None:
+    """A pod that waits for a node, an image or a secret: say so once for each kind of reason."""
+    if s.attempt.started:
+        return None
+    kind, message = _waits_for(pod)
+    present = s.status.condition(ConditionType.PROGRESSING)
+    waiting = present is not None and present.reason == ConditionReason.POD_WAITING
+    if kind in NORMAL:
+        return _got_ready(s, pod) if waiting else None
+    if waiting and present is not None and kind in present.message:
+        return None
+    said = f"pod {pod.name} can't start yet: {kind}: {message}"
+    status = s.with_condition(s.status, ConditionType.PROGRESSING, False, ConditionReason.POD_WAITING, said)
+    return s.write(status, said, TaskEvent("Warning", EventReason.POD_WAITING, said[:1000]))
+
+
+def _got_ready(s: Situation, pod: Pod) -> Decision:
+    said = f"pod {pod.name} starts on {pod.node}" if pod.node else f"pod {pod.name} waits for its start"
+    return s.write(s.with_condition(s.status, ConditionType.PROGRESSING, True, ConditionReason.STARTING, said), said)
+
+
+def _waits_for(pod: Pod) -> tuple[str, str]:
+    """The reason that a scheduler or kubelet gives, and its message; ('', '') when there is none."""
+    for field in ("initContainerStatuses", "containerStatuses"):
+        for status in items(pod.raw, "status", field):
+            waiting = mapping(status, "state", "waiting")
+            reason = str(waiting.get("reason") or "")
+            if reason not in NORMAL:
+                text = f"container {status.get('name')}: {waiting.get('message') or 'no message'}"
+                return ONE_KIND.get(reason, reason), text
+    scheduled = condition(items(pod.raw, "status", "conditions"), "PodScheduled") or {}
+    if scheduled.get("status") == "False":
+        return str(scheduled.get("reason") or "Unschedulable"), str(scheduled.get("message") or "no message")
+    return "", ""
