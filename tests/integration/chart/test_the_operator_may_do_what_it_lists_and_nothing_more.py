@@ -1,14 +1,12 @@
 """RBAC as the API server sees it: the ServiceAccount's own rules, against the list in docs/operator.md.
 
 Both directions count. A right that is missing shows only when it is needed, perhaps at 2 a.m.; a right too many
-is found by whoever breaks into the operator. The witness is SelfSubjectRulesReview, asked as the ServiceAccount; what
-an account without any binding may do anyway is taken off.
+is found by whoever breaks into the operator. What an account without any binding may do anyway is taken off.
 """
 
 from __future__ import annotations
 
 import itertools
-import json
 import re
 from collections.abc import Callable
 from typing import Any
@@ -18,11 +16,9 @@ import pytest
 from tests.cluster import ControlPlane
 from tests.cluster.kubeconfig import Kubectl
 from tests.integration.chart.helm import RELEASE_NAMESPACE, ROOT, Helm
+from tests.integration.chart.rights import Right, rights
 
 pytestmark = pytest.mark.integration
-
-Right = tuple[str, str, str, str]
-"""API group, resource, name or "" for any, verb."""
 
 
 def listed_rights(lease: str) -> dict[str, set[Right]]:
@@ -38,25 +34,6 @@ def listed_rights(lease: str) -> dict[str, set[Right]]:
         group = "" if group == "core" else group.strip("`")
         rights.setdefault(where, set()).update((group, resource, name, verb) for verb in verbs.split(", "))
     return rights
-
-
-def rights(kubectl: Kubectl, namespace: str) -> set[Right]:
-    """What the API server says that this account may do in the namespace."""
-    review = {
-        "apiVersion": "authorization.k8s.io/v1",
-        "kind": "SelfSubjectRulesReview",
-        "spec": {"namespace": namespace},
-    }
-    answer = json.loads(kubectl("create", "--validate=false", "-f", "-", "-o", "json", stdin=json.dumps(review)))
-    assert not answer["status"].get("incomplete")
-    return {
-        (group, resource, name, verb)
-        for rule in answer["status"]["resourceRules"]
-        for group in rule["apiGroups"]
-        for resource in rule["resources"]
-        for name in rule.get("resourceNames") or [""]
-        for verb in rule["verbs"]
-    }
 
 
 class Release:
