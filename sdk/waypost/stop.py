@@ -55,6 +55,7 @@ class StopOrder:
         self._calls: queue.SimpleQueue[Callable[[], object]] = queue.SimpleQueue()
         self._caller: threading.Thread | None = None
         self._running = 0
+        self._forking = threading.local()
 
     # --- The handler ---------------------------------------------------------------------------------------------
     def install(self) -> bool:
@@ -76,7 +77,9 @@ class StopOrder:
             signal.signal(signal.SIGTERM, self._handle)
             if not self._installed:
                 self._installed = True
-                os.register_at_fork(after_in_child=self._give_back)
+                os.register_at_fork(
+                    before=self._hold_back, after_in_parent=self._let_through, after_in_child=self._give_back
+                )
         return True
 
     def _handle(self, number: int, frame: FrameType | None) -> None:
@@ -97,12 +100,20 @@ class StopOrder:
             finally:
                 self._handing_on = False
 
+    def _hold_back(self) -> None:
+        """Before a fork: a SIGTERM to the child that came before its handling is given back would be lost for good."""
+        self._forking.mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
+
+    def _let_through(self) -> None:
+        signal.pthread_sigmask(signal.SIG_SETMASK, self._forking.mask)
+
     def _give_back(self) -> None:
         """In a forked child: the handling that the program had before, and no stop order."""
-        self._installed = False
+        self._since, self._saved_since = None, False
         self._callbacks.clear()
         if signal.getsignal(signal.SIGTERM) == self._handle:
             signal.signal(signal.SIGTERM, self._previous if self._previous is not None else signal.SIG_DFL)
+        self._let_through()
 
     # --- What the program asks -----------------------------------------------------------------------------------
     def preemption_requested(self) -> bool:
