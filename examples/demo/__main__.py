@@ -25,7 +25,6 @@ from tests.cluster import ClusterError, provider
 from tests.cluster.provider import PROVIDERS
 from tests.e2e.scene import Scene
 from tests.e2e.stage import IMAGE, Stage
-from waypost import contract
 
 Json = dict[str, Any]
 NAMESPACE = "demo"

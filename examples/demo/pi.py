@@ -29,24 +29,24 @@ def main(ledger_path: str) -> None:
     checkpoints = waypost.Checkpoints()
 
     saved = checkpoints.read_bytes()
-    state = json.loads(saved) if saved is not None else {"step": 0, "sum": 0.0}
-    note("resumed", step=state["step"])
+    step, total = json.loads(saved) if saved is not None else (0, 0.0)
+    note("resumed", step=step)
 
-    while state["step"] < STEPS:
+    while step < STEPS:
         started = time.monotonic()
-        state = {"step": state["step"] + 1, "sum": add_terms(state["sum"], state["step"])}
+        step, total = step + 1, add_terms(total, step)
         time.sleep(max(0.0, STEP_SECONDS - (time.monotonic() - started)))  # at a pace that one can watch
-        note("done", step=state["step"])
-        if state["step"] % SAVE_EVERY == 0:
+        note("done", step=step)
+        if step % SAVE_EVERY == 0:
             try:
-                checkpoints.save(json.dumps(state).encode(), step=state["step"], wait=True)
+                checkpoints.save(json.dumps([step, total]).encode(), step=step, wait=True)
             except waypost.StopRequested:  # the machine is going: this save is confirmed, and the last one here
-                note("saved", step=state["step"])
+                note("saved", step=step)
                 raise
-            note("saved", step=state["step"])
+            note("saved", step=step)
 
     checkpoints.complete()
-    note("finished", step=state["step"], result=repr(4 * state["sum"]))
+    note("finished", step=step, result=repr(4 * total))
 
 
 def add_terms(total: float, step: int) -> float:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from tests.e2e.scene import Scene
@@ -16,7 +17,7 @@ ENDS = {
 }
 
 
-def table(rows: list[tuple[str, ...]]) -> str:
+def table(rows: Sequence[tuple[str, ...]]) -> str:
     """Columns as wide as their widest cell; the first row is the heading."""
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     lines = ["   ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
@@ -81,4 +82,5 @@ def use_checkpoint(scene: Scene, words: dict[str, str]) -> str:
     for one in status["attempts"]:
         said = words.get(one.get("pod", ""), "").strip().splitlines()
         rows.append((str(one["attempt"]), ENDS.get(one["outcome"], one["outcome"]), said[0][:60] if said else ""))
-    return f"Task use-checkpoint (the example of Flyte's documentation): {scene.outcome('use-checkpoint')}\n\n{table(rows)}"
+    heading = f"Task use-checkpoint (the example of Flyte's documentation): {scene.outcome('use-checkpoint')}"
+    return f"{heading}\n\n{table(rows)}"
