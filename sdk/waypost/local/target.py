@@ -100,14 +100,11 @@ def _option(task: TaskFunction[..., Any], parameter: inspect.Parameter, annotati
             "can't give; use int, float, str, bool or pathlib.Path"
         )
     flag = "--" + parameter.name.strip("_").replace("_", "-")
-    required = parameter.default is parameter.empty
-    return click.Option(
-        [f"{flag}/--no-{flag[2:]}" if kind is bool else flag, parameter.name],
-        type=None if kind is bool else TYPES[kind],
-        required=required,
-        default=None if required else parameter.default,
-        show_default=not required,
-    )
+    names = [f"{flag}/--no-{flag[2:]}" if kind is bool else flag, parameter.name]
+    value_type = None if kind is bool else TYPES[kind]
+    if parameter.default is parameter.empty:
+        return click.Option(names, type=value_type, required=True)
+    return click.Option(names, type=value_type, default=parameter.default, show_default=True)
 
 
 def _plain(annotation: object) -> object:
