@@ -27,6 +27,7 @@ from .progress import LongStep
 
 _MODULES = Path(__file__).parent / "programs"
 _KUBERNETES = "k8s.io/kubernetes"
+_OLDEST_GO = 21  # 1.21
 
 
 @dataclass(frozen=True)
@@ -209,9 +210,13 @@ def _running(process: subprocess.Popen[bytes]) -> bool:
 
 
 def _go() -> str:
+    """The go command; since 1.21 it gets by itself the toolchain that a go.mod asks for."""
     go = shutil.which("go")
-    if go is None:
-        raise ClusterError("building the cluster's programs needs Go 1.21 or later on PATH: there is no `go`")
+    version = go and subprocess.run([go, "env", "GOVERSION"], capture_output=True, text=True).stdout
+    minor = re.match(r"go1\.(\d+)", version or "")
+    if go is None or minor is None or int(minor.group(1)) < _OLDEST_GO:
+        have = f"`go` on PATH is {version.strip()}" if version else "there is no `go` on PATH"
+        raise ClusterError(f"building the cluster's programs needs Go 1.{_OLDEST_GO} or later: {have}")
     return go
 
 

@@ -96,7 +96,7 @@ def base_archive() -> Path:
         with tempfile.TemporaryDirectory(dir=_folder("")) as staging, LongStep(f"building {BASE_IMAGE}"):
             root = Path(staging, "root")
             includes = f"--include={','.join(_BASE_INCLUDES)}"
-            _run(["debootstrap", "--variant=minbase", includes, "bookworm", str(root), debian_mirror()])
+            _run(["debootstrap", "--variant=minbase", includes, "bookworm", str(root), *debian_mirror()])
             for path in _BASE_SUPERFLUOUS:
                 shutil.rmtree(root / path, ignore_errors=True)
                 (root / path).mkdir(parents=True)
@@ -138,13 +138,18 @@ def wheelhouse(locks: Sequence[Path]) -> Path:
     return folder
 
 
-def debian_mirror() -> str:
-    """The mirror this system's own apt uses for Debian's main archive (not its security archive)."""
-    listing = _run(["apt-get", "indextargets", "--format", "$(SITE)"]).split()
-    mirrors = [site for site in listing if site.rstrip("/").endswith("/debian")]
-    if not mirrors:
-        raise ClusterError(f"apt's sources name no Debian archive to build a base image from, only {listing}")
-    return mirrors[0]
+def debian_mirror() -> list[str]:
+    """The mirror this system's own apt uses for Debian, as debootstrap's argument; none leaves it its default."""
+    if not (listing := _apt_targets()):
+        _run(["apt-get", "update"])
+        listing = _apt_targets()
+    return [site for site, label in listing if label == "Debian"][:1]
+
+
+def _apt_targets() -> list[tuple[str, str]]:
+    """Site and label of every package list that apt has downloaded."""
+    lines = _run(["apt-get", "indextargets", "--format", "$(SITE)\t$(LABEL)"]).splitlines()
+    return [(site, label) for site, _, label in (line.partition("\t") for line in lines)]
 
 
 def _from_scratch(name: str, programs: Sequence[Path], instructions: str) -> Path:

@@ -8,6 +8,7 @@ Logs are appended to: the log of the run that failed is what one wants to read a
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import select
@@ -15,6 +16,7 @@ import signal
 import subprocess
 import time
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -22,7 +24,7 @@ from .errors import ClusterError
 from .waiting import WaitError, wait_for
 
 # Children of this very process must be reaped by it; for all others init does that.
-_children: dict[int, subprocess.Popen[bytes]] = {}
+_children: set[int] = set()
 
 
 @dataclass(frozen=True)
@@ -55,7 +57,8 @@ class Process:
                 stderr=output,
                 start_new_session=True,
             )
-        _children[child.pid] = child
+        child.returncode = 0  # it may outlive this object, which would complain about that; _reap sees to it
+        _children.add(child.pid)
         process = cls(name, child.pid, start_time(child.pid) or 0, boot_id(), str(log))
         (folder / "pids" / f"{name}.json").write_text(json.dumps(asdict(process)))
         return process
@@ -68,8 +71,7 @@ class Process:
     @property
     def alive(self) -> bool:
         """Whether this very process, not a later one of the same pid, still runs."""
-        if (child := _children.get(self.pid)) is not None and child.poll() is not None:
-            del _children[self.pid]
+        _reap(self.pid)
         return self.boot == boot_id() and start_time(self.pid) == self.started
 
     def require_alive(self) -> None:
@@ -91,10 +93,9 @@ class Process:
         try:
             if not self.alive:
                 return
-            if grace_seconds > 0:
-                signal.pidfd_send_signal(handle, signal.SIGTERM)
-                if _gone(handle, grace_seconds):
-                    return
+            signal.pidfd_send_signal(handle, signal.SIGTERM if grace_seconds > 0 else signal.SIGKILL)
+            if _gone(handle, grace_seconds):
+                return
             signal.pidfd_send_signal(handle, signal.SIGKILL)
             if not _gone(handle, 30.0):
                 raise ClusterError(f"{self.name} (pid {self.pid}) does not end on SIGKILL")
@@ -102,19 +103,13 @@ class Process:
             return
         finally:
             os.close(handle)
-            if (child := _children.pop(self.pid, None)) is not None:
-                child.wait()
+            _reap(self.pid)
 
 
 def end_all(processes: Sequence[Process], grace_seconds: float) -> None:
-    """End several at once: each is told first, so the graces run side by side."""
-    if grace_seconds > 0:
-        for process in processes:
-            if process.alive:
-                os.kill(process.pid, signal.SIGTERM)
-    deadline = time.monotonic() + grace_seconds
-    for process in processes:
-        process.end(max(0.0, deadline - time.monotonic()))
+    """End several side by side."""
+    with ThreadPoolExecutor() as pool:
+        list(pool.map(lambda process: process.end(grace_seconds), processes))
 
 
 def wait_until_ready(what: str, ask: Callable[[], object], processes: Sequence[Process], seconds: float) -> None:
@@ -144,6 +139,13 @@ def start_time(pid: int) -> int | None:
 def boot_id() -> str:
     """Identity of the machine's present boot."""
     return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+
+
+def _reap(pid: int) -> None:
+    """Take note of the end of a child, if it has ended."""
+    with contextlib.suppress(ChildProcessError):  # another thread did
+        if pid in _children and os.waitpid(pid, os.WNOHANG) != (0, 0):
+            _children.discard(pid)
 
 
 def _gone(handle: int, seconds: float) -> bool:

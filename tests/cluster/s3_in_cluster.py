@@ -7,7 +7,6 @@ lose the server but not the data deletes the container, not the pod.
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Sequence
 from typing import Any
 
@@ -78,12 +77,11 @@ def credentials_secret(server_namespace: str, namespace: str, name: str = "s3-cr
         "AWS_ENDPOINT_URL": endpoint(server_namespace),
         "AWS_REGION": REGION,
     }
-    data = {key: base64.b64encode(value.encode()).decode() for key, value in environment.items()}
     return {
         "apiVersion": "v1",
         "kind": "Secret",
         "metadata": {"name": name, "namespace": namespace},
-        "data": data,
+        "stringData": environment,
     }
 
 
