@@ -1,33 +1,19 @@
 """No pod is created while another of the task may still run."""
 
-
 from __future__ import annotations
 
 import copy
 from datetime import timedelta
 
-import pytest
-
-from tests.unit.operator.tasks import STORE, UID, task
-from tests.unit.operator.world import START, Runtime, World
-from waypost.contract import ConditionReason, Document, DocumentReason, EventReason, Outcome, Position
+from tests.unit.operator.story import Story, document
+from tests.unit.operator.tasks import UID
+from waypost.contract import ConditionReason, Document, Outcome
 from waypost_operator.decide import decide
 from waypost_operator.model.decision import (
-    CreatePod,
     DeletePod,
-    Forget,
-    LookAtNode,
     LookAtPod,
-    LookAtTask,
-    Wait,
-    WriteStatus,
 )
-from waypost_operator.model.observed import Observed
 from waypost_operator.model.pod import Pod
-from waypost_operator.model.raw import Json
-
-
-from tests.unit.operator.story import Story, document
 
 
 def test_absence_is_believed_only_after_a_live_look() -> None:
@@ -90,8 +76,6 @@ def test_a_pod_of_an_earlier_attempt_that_may_still_run_is_deleted_at_sight() ->
     story.settle()
     deleted = [decision.step for decision in story.operator.decisions if isinstance(decision.step, DeletePod)]
     assert [step.name for step in deleted] == [name]
-        name
-    ]
     assert story.world.pods[name]["metadata"]["deletionTimestamp"]
 
 
@@ -131,5 +115,3 @@ def test_status_put_back_by_a_restored_backup_goes_on_with_the_pod_that_runs() -
     assert story.status["attempt"] == 3
     assert story.world.alive(UID) == ["train-3"]
     assert len(story.world.created) == 3
-
-
