@@ -133,6 +133,8 @@ async def serve(
     tasks = await kopf.spawn_tasks(
         registry=handlers,
         settings=settings(),
+        # Else kopf asks for the user's name, which a container's uid need not have. (The type's name is private.)
+        identity=contract.FIELD_MANAGER,  # type: ignore[arg-type]
         standalone=True,
         clusterwide=not namespaces,
         namespaces=namespaces,
