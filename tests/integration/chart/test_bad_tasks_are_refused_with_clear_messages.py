@@ -28,12 +28,12 @@ CONTAINERS = "spec__template__spec__containers"
 URI_CHANGED = "uri can't change: another store knows nothing of this task's progress"
 MUST_BE_URI = "checkpoint.uri must be a URI such as s3://bucket/prefix"
 NO_QUERY = "checkpoint.uri can't contain ?, # or ::"
-NO_USER = "checkpoint.uri can't carry a user or password: put them into a secret"
+NO_USER = "checkpoint.uri can't carry a user or password: they belong into checkpoint.credentialsSecretRef"
 
 RULES: dict[str, tuple[dict[str, Any], str, dict[str, Any]]] = {
     "a name too long for its pods": (
         {"metadata__name": "n" * 53},
-        "metadata.name can't be longer than 52 characters",
+        "metadata.name can't exceed 52 characters: pods are called <name>-<attempt>",
         {"metadata__name": "n" * 52},
     ),
     "no spec": ({"spec": ABSENT}, "spec: Required value", {}),
@@ -220,6 +220,17 @@ def test_every_rule_with_a_message_of_our_own_is_tried_here() -> None:
     crd = yaml.safe_load((ROOT / "manifests/crd.yaml").read_text())
     untried = {rule for rule in messages(crd) if not any(message in rule for message in tried)}
     assert not untried
+
+
+def test_the_largest_numbers_that_the_schema_allows_can_be_written(apply: Callable[..., str], kubectl: Kubectl) -> None:
+    # The API server holds a bound as a double: 2^63-1 becomes 2^63, and every write of such a field is refused.
+    apply(task(metadata__name="large"))
+    version = yaml.safe_load((ROOT / "manifests/crd.yaml").read_text())["spec"]["versions"][0]
+    status = version["schema"]["openAPIV3Schema"]["properties"]["status"]["properties"]
+    numbers = {name: field["maximum"] for name, field in status.items() if field["type"] == "integer"}
+    assert numbers
+    patch = json.dumps({"status": numbers})
+    kubectl("patch", "ckt", "large", "--subresource=status", "--type=merge", "-p", patch)
 
 
 def test_one_mistake_gives_one_message(apply: Callable[..., str]) -> None:

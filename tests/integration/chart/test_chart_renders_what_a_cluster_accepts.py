@@ -21,6 +21,7 @@ WAYS: dict[str, dict[str, Any]] = {
     "no CRD": {"crds": {"install": False}},
     "no roles": {"rbac": {"create": False}},
     "a ServiceAccount of somebody else": {"serviceAccount": {"create": False, "name": "made-by-us"}},
+    "no look at nodes": {"rbac": {"nodes": False}},
     "no leader election": {"leaderElection": {"enabled": False}},
     "the platform chooses the user": {"runAsUser": None},
     "everything set": {
@@ -83,7 +84,7 @@ def test_watching_some_namespaces_is_accepted_and_needs_no_cluster_role(
 ) -> None:
     namespaces = [new_namespace(), new_namespace()]
     objects = helm.template(
-        {"watch": {"namespaces": namespaces}, "crds": {"install": False}, "rbac": {"aggregate": False}}
+        {"watch": {"namespaces": namespaces}, "crds": {"install": False}, "rbac": {"nodes": False, "aggregate": False}}
     )
     accept(kubectl, objects)
     assert not kinds(objects) & {"ClusterRole", "ClusterRoleBinding", "CustomResourceDefinition"}

@@ -20,12 +20,19 @@ from tests.integration.chart.rights import Right, rights
 
 pytestmark = pytest.mark.integration
 
+SERVED = "served namespaces"
+OWN = "the operator's own namespace"
+CLUSTER = "the cluster"
+"""The optional right, in a table without the column for where."""
+
 
 def listed_rights(lease: str) -> dict[str, set[Right]]:
     """The table of docs/operator.md: rights by where they hold, for a release whose Lease has that name."""
     rights: dict[str, set[Right]] = {}
     for line in (ROOT / "docs/operator.md").read_text().splitlines():
         cells = [cell.strip() for cell in line.strip("|").split("|")]
+        if len(cells) == 4:
+            cells.insert(0, CLUSTER)
         if len(cells) != 5 or not cells[2].startswith("`"):
             continue
         where, group, resource, verbs, _ = cells
@@ -63,13 +70,10 @@ def install(plane: ControlPlane, kubectl: Kubectl, helm: Helm) -> Callable[[str,
     return install
 
 
-SERVED = "served namespaces"
-OWN = "the operator's own namespace"
-
-
 def test_the_list_is_read_as_it_is_meant() -> None:
     listed = listed_rights("x")
-    assert set(listed) == {SERVED, OWN}
+    assert set(listed) == {SERVED, OWN, CLUSTER}
+    assert listed[CLUSTER] == {("", "nodes", "", "get")}
     assert ("", "pods", "", "create") in listed[SERVED]
     assert ("coordination.k8s.io", "leases", "x", "update") in listed[OWN]
 
@@ -77,13 +81,13 @@ def test_the_list_is_read_as_it_is_meant() -> None:
 def test_cluster_wide(install: Callable[..., Release], new_namespace: Callable[..., str]) -> None:
     release = install("waypost-all", {})
     listed = listed_rights("waypost-all")
-    assert release.rights(new_namespace()) == listed[SERVED]
-    assert release.rights(RELEASE_NAMESPACE) == listed[SERVED] | listed[OWN]
+    assert release.rights(new_namespace()) == listed[SERVED] | listed[CLUSTER]
+    assert release.rights(RELEASE_NAMESPACE) == listed[SERVED] | listed[OWN] | listed[CLUSTER]
 
 
 def test_in_some_namespaces(install: Callable[..., Release], new_namespace: Callable[..., str]) -> None:
     watched, other = new_namespace(), new_namespace()
-    release = install("waypost-some", {"watch": {"namespaces": [watched]}})
+    release = install("waypost-some", {"watch": {"namespaces": [watched]}, "rbac": {"nodes": False}})
     listed = listed_rights("waypost-some")
     assert release.rights(watched) == listed[SERVED]
     assert release.rights(other) == set()
@@ -93,7 +97,7 @@ def test_in_some_namespaces(install: Callable[..., Release], new_namespace: Call
 def test_without_leader_election_no_lease_may_be_touched(
     install: Callable[..., Release], new_namespace: Callable[..., str]
 ) -> None:
-    release = install("waypost-one", {"leaderElection": {"enabled": False}})
+    release = install("waypost-one", {"leaderElection": {"enabled": False}, "rbac": {"nodes": False}})
     assert release.rights(RELEASE_NAMESPACE) == listed_rights("")[SERVED]
 
 
