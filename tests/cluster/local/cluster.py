@@ -50,7 +50,7 @@ class LocalCluster(Cluster):
         self._wanted = nodes
 
     def up(self) -> None:
-        """Start everything; at once when it is healthy, anew when it is half dead."""
+        """Start everything; at once when it is healthy, anew when it is half dead or has too few nodes."""
         if os.geteuid() != 0:
             raise ClusterError("the local provider needs root: it makes links, mounts and cgroups")
         with locked(f"cluster-{self.name}"):
@@ -87,6 +87,7 @@ class LocalCluster(Cluster):
         """What runs, and what should but does not."""
         if not self._exists():
             return f"cluster {self.name}: down"
+        self._wanted = len(self._nodes())  # whoever asks how it is wants no other number
         trouble = self._trouble()
         lines = [f"cluster {self.name}: {'not well' if trouble else 'up'}, kubeconfig {self.kubeconfig}"]
         lines += [f"  {line}" for line in trouble]
@@ -243,6 +244,8 @@ class LocalCluster(Cluster):
             return ended or ["nothing of it runs"]
         if not self._api_ready():
             return ["the API server does not answer"]
+        if len(self._nodes()) < self._wanted:
+            return [f"it has {len(self._nodes())} nodes, and {self._wanted} are wanted"]
         return [] if self._ready_nodes() >= {one.name for one in self._nodes()} else ["not all nodes are ready"]
 
     def _api_ready(self) -> bool:
