@@ -22,7 +22,8 @@ MAX_ATTEMPT = 2**31 - 1
 """int32, and ten digits: what `<name>-<attempt>` has room for."""
 
 Number = Annotated[int, Field(ge=0, le=MAX_ATTEMPT, json_schema_extra={"format": "int32"})]
-Big = Annotated[int, Field(ge=0, le=2**63 - 1, json_schema_extra={"format": "int64"})]
+Big = Annotated[int, Field(ge=0, json_schema_extra={"format": "int64"})]
+"""Bounded by its format. A maximum of 2**63 - 1 in the schema is read as a float, 2**63, and refuses every write."""
 Moment = Annotated[str, Field(max_length=40, json_schema_extra={"format": "date-time"})]
 Text = Annotated[str, Field(max_length=1024)]
 Name = Annotated[str, Field(max_length=253)]

@@ -240,11 +240,14 @@ class Cache:
             record.strangers.pop(name, None)
 
     def forget_pods(self, key: Key, identities: frozenset[str]) -> None:
-        """Drop what is kept of pods that are gone and that nobody will ask for again."""
+        """Drop what is kept of pods that nobody will ask for again: gone ones, and missing ones that don't matter."""
         for record in self._records.get(key, []):
             for identity in identities:
                 record.gone_pods.pop(identity, None)
                 record.nodes.pop(identity, None)
+        for pod in [pod for pod in self._pods_by_task.get(key, ()) if self._missing_pods.get(pod) in identities]:
+            self._unindex(self._pods.pop(pod).raw)
+            del self._missing_pods[pod]
 
     def _improve_last_state(self, task: Key, late: Seen) -> Key | None:
         """A pod that is known to be gone sends late news of its end: often the only bearer of its verdict."""

@@ -175,6 +175,16 @@ def test_what_a_decision_no_longer_asks_for_is_dropped() -> None:
     assert seen(cache).gone == frozenset()
 
 
+def test_a_missing_pod_that_does_not_matter_is_dropped_and_may_be_found_again() -> None:
+    cache = with_task(pod(phase="Succeeded"))
+    cache.delete_event(pod(version=21, phase="Succeeded"), LATE)
+    cache.forget_pods(KEY, frozenset({"pod-1"}))
+    assert phases(cache) == {}
+    assert seen(cache).missing == frozenset()
+    cache.read_pod(KEY, pod(version=21, phase="Succeeded"), LATE)
+    assert phases(cache) == {"pod-1": "Succeeded"}
+
+
 def test_the_gone_pod_of_a_forgotten_task_is_remembered_by_nobody() -> None:
     cache = with_task(pod())
     cache.end_task(KEY, "task-1")
