@@ -49,7 +49,7 @@ class Checkpoint:
         """
         return self._source.read_bytes(BASE) if self._source is not None else None
 
-    def write(self, b: bytes) -> None:
+    def write(self, b: bytes | bytearray | memoryview) -> None:
         """Save bytes as a new checkpoint; returns when it is durable.
 
         Raises TypeError for anything but bytes, StorageError, FencedError, and StopRequested after a stop request.

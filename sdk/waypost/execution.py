@@ -180,16 +180,17 @@ def _tell_result(value: object) -> None:
         report.update(result=describe_result(value))
 
 
+_SHORT: Final = reprlib.Repr()
+_SHORT.maxother = RESULT_CHARACTERS
+
+
 def describe_result(value: object) -> str:
     """Return a value as JSON where it can be, else as Python shows it; bounded, however large the value is."""
     try:
         encoded = json.JSONEncoder(ensure_ascii=False).iterencode(value)
         text = "".join(itertools.islice(encoded, RESULT_CHARACTERS))
     except (TypeError, ValueError, RecursionError):
-        try:
-            text = reprlib.repr(value)
-        except Exception:  # noqa: BLE001 - a mistake in the value's __repr__ must not fail a task that is done
-            text = f"<{type(value).__name__}>"
+        text = _SHORT.repr(value)  # which also lives with a __repr__ that raises
     return text if len(text) <= RESULT_CHARACTERS else text[:RESULT_CHARACTERS] + "..."
 
 
