@@ -1,55 +1,72 @@
-"""`Checkpoints`: save, restore, latest, list: the one class that composes the store's parts for a program."""
+"""`Checkpoints`: save, restore, latest, list: the one class that composes the store's parts for a program.
+
+Opening a store with an attempt takes it over; opening it without one only reads. What happens is told to the operator
+through the attempt's document (`waypost.attempt`), and a stop order reaches the program through the saves
+(`waypost.stop`): both only for the store that the operator's contract names, or without a contract.
+"""
 
 from __future__ import annotations
 
-import dataclasses
-import datetime
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from types import TracebackType
-from typing import Any, Final, Literal, Self
+from typing import Any, Final, Literal, Self, SupportsFloat, SupportsIndex, TypeVar, Unpack
 
+from waypost import stop
+from waypost.attempt import MAX_ATTEMPT, Contract, Fields, report
+from waypost.backends.opening import canonical_uri, open_backend
 from waypost.backends.protocol import Backend
+from waypost.contract import ENV_CHECKPOINT_DST, Position
+from waypost.errors import CompletedError, ConfigurationError
+from waypost.log import logger
+from waypost.store import format as store_format
+from waypost.store import sources
+from waypost.store.annotations import checked_metadata, checked_metrics, checked_step
+from waypost.store.calls import SAVING, STARTING, Budget, Calls
+from waypost.store.entries import Checkpoint
+from waypost.store.handle import WritingHandle, release, share
+from waypost.store.info import CheckpointInfo
+from waypost.store.manifest import Manifest
+from waypost.store.packs import read_pieces
+from waypost.store.placing import Place
+from waypost.store.reading import Reading
+from waypost.store.saver import Job, Latch
+from waypost.store.seams import Seams
+from waypost.store.sources import Source
+from waypost.store.start import Writer
+from waypost.store.tree import Kind
+
+__all__ = ["BASE", "CheckpointInfo", "Checkpoints", "SaveHandle", "preflight"]
+
+T = TypeVar("T")
+Which = int | Literal["base"] | None
 
 BASE: Final = "base"
 """As `checkpoint=` of `restore` and `read_bytes`: what this attempt resumes from, however much it saved since."""
-
-Source = bytes | bytearray | memoryview | str | os.PathLike[str]
-Which = int | Literal["base"] | None
-
-
-@dataclasses.dataclass(frozen=True)
-class CheckpointInfo:
-    """One committed checkpoint."""
-
-    sequence: int
-    """Its number in the store's log: what `restore(checkpoint=...)` takes."""
-    step: int | None
-    attempt: int
-    created: datetime.datetime
-    size_bytes: int
-    """Bytes of its files together."""
-    metrics: Mapping[str, float]
-    metadata: Mapping[str, Any]
-    parent: int | None
-    """The checkpoint that this one goes on from: where a restore falls back to when this one is damaged."""
 
 
 class SaveHandle:
     """One save on its way."""
 
+    def __init__(self, latch: Latch[CheckpointInfo]) -> None:
+        self._latch = latch
+
     def done(self) -> bool:
         """Whether the save was confirmed, failed or superseded."""
-        raise NotImplementedError
+        return self._latch.done
 
     def result(self, timeout: float | None = None) -> CheckpointInfo:
         """Wait for the save and return what was committed.
 
         Raises TimeoutError after `timeout` seconds (the save goes on), SupersededError when a newer save took its
         place in the queue, StorageError (whose `outcome` says whether it may exist all the same), FencedError,
-        CompletedError.
+        CompletedError, OSError when the source couldn't be read.
         """
-        raise NotImplementedError
+        if not self._latch.wait(timeout):
+            raise TimeoutError(f"the save hasn't ended within {timeout} s; it goes on")
+        if (error := self._latch.tell()) is not None:
+            raise error
+        return self._latch.value
 
 
 class Checkpoints:
@@ -68,18 +85,49 @@ class Checkpoints:
         *,
         attempt: int | Literal["contract"] | None = "contract",
         backend: Backend | None = None,
+        seams: Seams | None = None,
+        starting: Budget = STARTING,
+        saving: Budget = SAVING,
     ) -> None:
-        raise NotImplementedError
+        """`backend` (in place of `uri`), `seams`, `starting` and `saving` are for tests."""
+        told = Contract.from_env()
+        if backend is None:
+            backend = open_backend(_chosen_uri(uri, told))
+        voice = _Voice(ours=told is None or canonical_uri(told.destination) == backend.uri)
+        writer = _writer(attempt, told if voice.ours else None, told)
+        calls = Calls(backend, seams or Seams(), saving)
+        self._voice, self._writing, self._closed = voice, None, False
+        if writer is None:
+            store_format.require_format(calls)
+        else:
+            _refuse_ranks(backend.uri)
+            self._writing = self._take_over(calls, writer, starting)
+        self._calls = calls if self._writing is None else self._writing.calls
+        self._log = None if self._writing is None else self._writing.log
+        self._base: CheckpointInfo | None = None
+
+    _writing: WritingHandle | None
+
+    def _take_over(self, calls: Calls, writer: Writer, starting: Budget) -> WritingHandle:
+        try:
+            writing = share(calls, writer, stop.check_start, self._voice.committed, starting)
+        except CompletedError:
+            self._voice.tell(completed=True)
+            raise
+        if writing.calls is not calls:
+            calls.backend.close()
+        self._voice.tell(fence=writing.log.fence)
+        return writing
 
     @property
     def uri(self) -> str:
         """URI of the store."""
-        raise NotImplementedError
+        return self._calls.backend.uri
 
     @property
     def attempt(self) -> int | None:
         """The attempt that this handle writes as; None when it only reads."""
-        raise NotImplementedError
+        return None if self._writing is None else self._writing.writer.attempt
 
     @property
     def base(self) -> CheckpointInfo | None:
@@ -87,25 +135,33 @@ class Checkpoints:
 
         Fixed for the attempt. None: nothing was saved before. Read-only handles: the same as `latest()`.
         """
-        raise NotImplementedError
+        if self._writing is None:
+            return self.latest()
+        number = self._open_writing().base
+        if number is not None and (self._base is None or self._base.sequence != number):
+            reading = self._reading()
+            self._base = _info(reading.newest(reading.state(), number))
+        return self._base
 
     @property
     def completed(self) -> bool:
-        """Whether the log has ended with COMPLETE (readers ask; a writer can't open such a store)."""
-        raise NotImplementedError
+        """Whether the log has ended with COMPLETE (a reader asks; a writer can't open such a store)."""
+        return self._reading().state().completed
 
     @property
     def highest_attempt(self) -> int:
         """The highest attempt that the log knows, 0 if none: a local run goes on with one more."""
-        raise NotImplementedError
+        return self._reading().state().highest_attempt
 
     def latest(self) -> CheckpointInfo | None:
         """Return the newest live checkpoint, of whatever attempt; None when nothing was saved yet."""
-        raise NotImplementedError
+        reading = self._reading()
+        return _info(reading.newest(reading.state()))
 
     def list(self) -> list[CheckpointInfo]:
         """Return the live checkpoints, newest first."""
-        raise NotImplementedError
+        reading = self._reading()
+        return [CheckpointInfo.of(entry) for entry in reading.all(reading.state())]
 
     def restore(
         self, path: str | os.PathLike[str], checkpoint: Which = None, *, replace: bool = False
@@ -115,43 +171,108 @@ class Checkpoints:
         `checkpoint`: a sequence number, BASE, or None for the newest. The folder must be absent, empty or an earlier
         restore of ours; `replace=True` overrides. A save of bytes comes back as the file `_dst_cp`, a file under its
         name. Damage falls back along the parents, loudly, unless a number was given.
+
+        Raises CorruptCheckpointError when nothing whole is left, CheckpointPrunedError for a number that isn't live,
+        FencedError, StorageError (of the store, or of the local disk), ConfigurationError for an occupied folder,
+        StopRequested after SIGTERM. Whatever is raised, the folder is as it was.
         """
-        raise NotImplementedError
+        place = Place(path, replace=replace)
+
+        def take(entry: Checkpoint, manifest: Manifest) -> None:
+            label = f"{self.uri}#{entry.sequence}"
+            place.fill(manifest.nodes, read_pieces(self._restoring, entry, manifest), label)
+
+        delivered = self._deliver(take, checkpoint)
+        if delivered is None:
+            return None
+        logger.info("restored checkpoint %s to %s", _label(delivered[0]), place.path)
+        return CheckpointInfo.of(delivered[0])
 
     def read_bytes(self, checkpoint: Which = None) -> bytes | None:
         """Return the content of a checkpoint that is one file; None when nothing was saved yet.
 
-        Raises ConfigurationError (a ValueError) when it isn't exactly one file. Counts as a restore.
+        Raises ConfigurationError (a ValueError) when it isn't exactly one file, and what `restore` raises. Counts as
+        a restore.
         """
-        raise NotImplementedError
+
+        def take(entry: Checkpoint, manifest: Manifest) -> bytes:
+            files = [node for node in manifest.nodes if node.kind is not Kind.FOLDER]
+            if len(files) != 1 or files[0].kind is not Kind.FILE:
+                raise ConfigurationError(
+                    f"can't read checkpoint {entry.sequence} of {self.uri} as bytes: expected exactly one file, found "
+                    f"{len(files)}; restore it to a folder"
+                )
+            pieces = read_pieces(self._restoring, entry, manifest)
+            return b"".join(bytes(piece.data) for piece in sorted(pieces, key=lambda piece: piece.offset))
+
+        delivered = self._deliver(take, checkpoint)
+        return None if delivered is None else delivered[1]
 
     def save(
         self,
         source: Source,
         *,
-        step: int | None = None,
-        metrics: Mapping[str, float] | None = None,
+        step: SupportsIndex | None = None,
+        metrics: Mapping[str, SupportsFloat] | None = None,
         metadata: Mapping[str, Any] | None = None,
         wait: bool = False,
     ) -> SaveHandle:
-        """Save bytes, a file or a folder; returns once the source may change again.
+        """Save bytes, or the file or folder at a path; returns once the source may change again.
 
-        `wait=True` returns when it is durable, and is never superseded. Raises the error of an earlier save that
-        nobody has seen yet, and StopRequested by the rules of the stop order.
+        The upload goes on in the background, one at a time; behind it the newest save takes the place of older ones,
+        which end as superseded. `wait=True` returns when the save is durable, and is never superseded.
+
+        Raises the error of an earlier save that nobody has been told of and no later one has made good, FencedError
+        and CompletedError when the store is no longer this attempt's, OSError when the source can't be read or
+        changes meanwhile, ConfigurationError, and StopRequested by the rules of the stop order; with `wait=True` also
+        what `SaveHandle.result` raises.
         """
-        raise NotImplementedError
+        self._voice.before_save()
+        writing = self._open_writing()
+        writing.log.require_open()
+        writing.saver.raise_failure()
+        number, plain = checked_step(step), checked_metrics(metrics)
+        extra = checked_metadata(metadata, plain)
+        content = sources.look(source)
+        copied = None if wait else sources.copy_if_possible(content)
+        in_place = copied is None
+        job: Job[CheckpointInfo] = Job(copied or content, number, plain, extra, keeps_turn=in_place)
+        writing.saver.submit(job)
+        saving = SaveHandle(job.latch)
+        if in_place:
+            job.latch.wait()
+        if wait:
+            saving.result()
+            self._voice.after_commit()
+        return saving
 
     def flush(self, timeout: float | None = None) -> None:
-        """Wait until every save has ended; raises what went wrong, StorageError after `timeout` seconds."""
-        raise NotImplementedError
+        """Wait until every save has ended.
+
+        Raises what went wrong with one that nobody has been told of and no later one has made good, and StorageError
+        when they haven't ended after `timeout` seconds.
+        """
+        if self._writing is not None:
+            self._open_writing().flush(timeout)
 
     def complete(self) -> None:
-        """Flush, end the log with COMPLETE, and write `completed` into the document once it is confirmed."""
-        raise NotImplementedError
+        """Flush, end the log with COMPLETE, and write `completed` into the document once it is confirmed.
+
+        Nothing can be saved afterwards, by any attempt. Raises what `flush` raises, and StorageError when COMPLETE
+        couldn't be confirmed: then the task isn't complete.
+        """
+        self._open_writing().complete()
+        self._voice.tell(completed=True)
 
     def close(self) -> None:
-        """Flush and let go of the store; safe to repeat. At the interpreter's exit it happens by itself."""
-        raise NotImplementedError
+        """Flush and let go of the store; safe to repeat. At the interpreter's exit a flush happens by itself."""
+        if self._closed:
+            return
+        self._closed = True
+        if self._writing is None:
+            self._calls.backend.close()
+        else:
+            release(self._writing)
 
     def __enter__(self) -> Self:
         return self
@@ -161,7 +282,118 @@ class Checkpoints:
     ) -> None:
         self.close()
 
+    def _reading(self) -> Reading:
+        self._require_usable()
+        return Reading(self._calls, self._log)
 
-def preflight(uri: str | None = None) -> None:
-    """Check that the store can be reached and may be written, before user code runs; raises StorageError, 74."""
-    raise NotImplementedError
+    @property
+    def _restoring(self) -> Calls:
+        return self._calls.within(SAVING, stop.check_start)
+
+    def _deliver(self, take: Callable[[Checkpoint, Manifest], T], which: Which) -> tuple[Checkpoint, T] | None:
+        self._require_usable()
+        first = which if isinstance(which, int) else None
+        if which == BASE and self._writing is not None:
+            first = self._writing.base
+            if first is None:
+                return None
+        reading = Reading(self._restoring, self._log)
+        delivered = reading.deliver(take, first, strict=isinstance(which, int))
+        if delivered is not None and self._writing is not None and self._writing.resumed(delivered[0]):
+            self._voice.tell(resumed_from=Position(delivered[0].sequence, delivered[0].step))
+        return delivered
+
+    def _open_writing(self) -> WritingHandle:
+        self._require_usable()
+        if self._writing is None:
+            raise ConfigurationError(
+                f"{self.uri} was opened read-only; to write to it, open it with an attempt: "
+                "Checkpoints(uri, attempt=N), with N higher than any before"
+            )
+        return self._writing
+
+    def _require_usable(self) -> None:
+        if self._closed:
+            raise ConfigurationError(f"this handle on {self.uri} has been closed")
+        if self._writing is not None and self._writing.pid != os.getpid():
+            raise ConfigurationError(
+                f"this handle on {self.uri} belongs to process {self._writing.pid}, which forked this one; a child "
+                "can't use it. Open the store in the child, read-only, or hand its results to the parent to save"
+            )
+
+
+class _Voice:
+    """What a store tells outside: the document, and the stop order. Silent for stores that aren't the task's own."""
+
+    def __init__(self, *, ours: bool) -> None:
+        self.ours = ours
+
+    def tell(self, **fields: Unpack[Fields]) -> None:
+        if self.ours and (document := report()) is not None:
+            document.update(**fields)
+
+    def committed(self, info: CheckpointInfo) -> None:
+        """Called in the saver's thread, before anybody is told that the save stands."""
+        self.tell(committed=Position(info.sequence, info.step))
+        if self.ours:
+            stop.note_commit()
+
+    def before_save(self) -> None:
+        if self.ours:
+            stop.before_save()
+
+    def after_commit(self) -> None:
+        if self.ours:
+            stop.after_commit()
+
+
+def preflight(uri: str | os.PathLike[str] | None = None) -> None:
+    """Check that the store can be reached and has what it needs, before user code runs; takes nothing over.
+
+    Reads the store's format.json or, in a new one, probes the place and writes it. Raises StorageError (exit code 74,
+    naming URI and operation), ConfigurationError, StopRequested.
+    """
+    backend = open_backend(_chosen_uri(uri, Contract.from_env()))
+    try:
+        store_format.prepare(Calls(backend, Seams(), STARTING, stop.check_start))
+    finally:
+        backend.close()
+
+
+def _chosen_uri(uri: str | os.PathLike[str] | None, told: Contract | None) -> str:
+    if uri is not None:
+        return os.fspath(uri)
+    if told is None:
+        raise ConfigurationError(
+            f"Checkpoints() needs a URI: there is no {ENV_CHECKPOINT_DST} in the environment, as the operator and "
+            "`waypost run` set it"
+        )
+    return told.destination
+
+
+def _writer(attempt: int | str | None, own: Contract | None, told: Contract | None) -> Writer | None:
+    if attempt is None:
+        return None
+    if attempt == "contract":
+        return None if own is None else Writer(own.attempt, own.pod_uid)
+    if not isinstance(attempt, int) or isinstance(attempt, bool) or not 1 <= attempt <= MAX_ATTEMPT:
+        raise ConfigurationError(f"Checkpoints(attempt={attempt!r}): an attempt is a whole number from 1 on")
+    return Writer(attempt, told.pod_uid if told is not None else None)
+
+
+def _refuse_ranks(uri: str) -> None:
+    rank = os.environ.get("RANK", "0")
+    if rank not in ("", "0"):
+        raise ConfigurationError(
+            f"can't open {uri} for writing as rank {rank} of a group: its ranks would cut each other off. Save from "
+            "rank 0; checkpoints written by several ranks come with a later version of Waypost"
+        )
+
+
+def _info(entry: Checkpoint | None) -> CheckpointInfo | None:
+    return None if entry is None else CheckpointInfo.of(entry)
+
+
+def _label(entry: Checkpoint) -> str:
+    step = "" if entry.step is None else f", step {entry.step}"
+    return f"{entry.sequence} (attempt {entry.attempt}{step})"

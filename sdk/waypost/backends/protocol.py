@@ -1,12 +1,12 @@
-"""What the store asks of a place where bytes live, and the four ways in which such a place says no.
+"""What the store asks of a place where bytes live, and the ways in which such a place says no.
 
 The store's safety rests on two promises of a backend: `put_new` creates a key with its whole content or not at all,
 and of any number of `put_new` of one key at most one ever succeeds. Everything else may be slow, fail, or lose its
 answer. Keys are relative to the store, in ASCII, with `/` between their parts; no key is the folder of another.
 
 A backend raises only the exceptions below, and says in `cause` what the server said, in the server's words: the
-store adds the URI and the operation. Which of the four it is decides what happens next, so a backend that doesn't
-know must say `Unreachable`: after it, a write may or may not have happened.
+store adds the URI and the operation. Which one it is decides what happens next, so a backend that doesn't
+know must say UnreachableError: after it, a write may or may not have happened.
 """
 
 from __future__ import annotations
@@ -34,6 +34,10 @@ class RefusedError(BackendError):
     """The server or the system said no for a reason that repeating won't change: nothing was written."""
 
 
+class TooLargeError(BackendError):
+    """The content is larger than the limit that was given; nothing of it was kept in memory."""
+
+
 class UnsupportedError(RefusedError):
     """This place can't do what was asked, whoever asks (no conditional writes)."""
 
@@ -56,7 +60,7 @@ class Backend(Protocol):
         """Write `key`, durably and whole, whether it exists or not."""
 
     def get(self, key: str, limit: int) -> bytes:
-        """Return the content; AbsentError without one, RefusedError if it has more than `limit` bytes."""
+        """Return the content; AbsentError without one, TooLargeError if it has more than `limit` bytes."""
 
     def get_range(self, key: str, start: int, length: int) -> bytes:
         """Return at most `length` bytes from `start` on: fewer only where the content ends."""

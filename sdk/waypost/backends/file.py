@@ -1,0 +1,195 @@
+"""A store in a folder: a shared volume, or the laptop's disk.
+
+A key appears by `link()` of a finished, synced temporary file, so that it never exists before its content and only
+one of several contenders can create it. (Creating the final name with O_EXCL would show an empty key to a reader, and
+leave one behind a kill.) Temporary files stand in a folder of their own that no listing looks into; each is locked
+by its writer, so what a killed process left behind is known by its lock and removed.
+
+A write is confirmed when content and name are on the disk: the file and its folder are synced.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import fcntl
+import os
+import secrets
+from collections.abc import Iterator
+from typing import Final
+
+from waypost.backends.protocol import (
+    AbsentError,
+    BackendError,
+    ExistsError,
+    RefusedError,
+    TooLargeError,
+    UnreachableError,
+    UnsupportedError,
+)
+
+_TEMPORARY: Final = ".tmp"
+_LASTING: Final = {
+    errno.EACCES: "Check who owns the folder and as whom the program runs",
+    errno.EPERM: "Check who owns the folder and as whom the program runs",
+    errno.EROFS: "The volume is mounted read-only; mount it writable, or use another URI",
+    errno.ENOSPC: "Free space on the volume, or use a larger one",
+    errno.EDQUOT: "Raise the quota, or free space",
+    errno.ENOTDIR: "A part of the path is a file",
+    errno.EISDIR: "A folder stands where a file has to",
+    errno.ENAMETOOLONG: "Use a shorter URI",
+    errno.ELOOP: "A symbolic link in the path leads to itself",
+    errno.EFBIG: "The file system can't hold files of this size",
+}
+"""What repeating won't change, and what will. Anything else (EIO, ESTALE of a network disk) may pass."""
+_NO_LINKS: Final = (errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK, errno.EXDEV)
+"""How link() says that a file system has none; the folder itself was writable a moment before."""
+
+
+class FileBackend:
+    """The folder named by a file:// URI."""
+
+    def __init__(self, uri: str) -> None:
+        self._uri = uri
+        self._root = os.fsencode(uri.removeprefix("file://"))
+        self._tidy = False
+
+    @property
+    def uri(self) -> str:
+        """The store's URI."""
+        return self._uri
+
+    def put_new(self, key: str, data: bytes) -> None:
+        """Create `key`, or raise ExistsError."""
+        path = self._path(key)
+        with _translated(writing=True), self._temporary(data) as temporary:
+            self._make_folder(os.path.dirname(path))
+            try:
+                os.link(temporary, path)
+            except FileExistsError as error:
+                raise ExistsError(f"{os.fsdecode(path)} exists") from error
+            except OSError as error:
+                if error.errno in _NO_LINKS:
+                    raise UnsupportedError(f"its file system makes no hard links: {error}") from error
+                raise
+            _sync_folder(os.path.dirname(path))
+
+    def put(self, key: str, data: bytes | memoryview) -> None:
+        """Write `key`."""
+        path = self._path(key)
+        with _translated(writing=True), self._temporary(data) as temporary:
+            self._make_folder(os.path.dirname(path))
+            os.replace(temporary, path)
+            _sync_folder(os.path.dirname(path))
+
+    def get(self, key: str, limit: int) -> bytes:
+        """The content of `key`."""
+        with _translated(), open(self._path(key), "rb") as file:
+            size = os.fstat(file.fileno()).st_size
+            if size > limit:
+                raise TooLargeError(f"it has {size} bytes")
+            return file.read(limit)
+
+    def get_range(self, key: str, start: int, length: int) -> bytes:
+        """A part of the content of `key`."""
+        with _translated(), open(self._path(key), "rb") as file:
+            file.seek(start)
+            return file.read(length)
+
+    def list(self, prefix: str, start_after: str = "", limit: int = 1000) -> list[str]:
+        """Keys directly in a folder, in byte order."""
+        with _translated():
+            try:
+                with os.scandir(self._path(prefix)) as listing:
+                    names = [item.name for item in listing if not item.is_dir(follow_symlinks=False)]
+            except FileNotFoundError:
+                return []
+        keys = (prefix + name for name in map(os.fsdecode, names) if name.isascii())
+        return sorted(key for key in keys if key > start_after)[:limit]
+
+    def delete(self, key: str) -> None:
+        """Remove `key`."""
+        with _translated(), contextlib.suppress(FileNotFoundError):
+            os.unlink(self._path(key))
+
+    def close(self) -> None:
+        """Nothing to release."""
+
+    def _path(self, key: str) -> bytes:
+        return os.path.join(self._root, os.fsencode(key))
+
+    def _make_folder(self, folder: bytes) -> None:
+        """Make a folder and its parents, each synced into its own parent: a key must not outlive its folder's name."""
+        missing = []
+        while not os.path.isdir(folder):
+            missing.append(folder)
+            folder = os.path.dirname(folder)
+        for path in reversed(missing):
+            with contextlib.suppress(FileExistsError):
+                os.mkdir(path)
+            _sync_folder(os.path.dirname(path))
+
+    @contextlib.contextmanager
+    def _temporary(self, data: bytes | memoryview) -> Iterator[bytes]:
+        """A synced file with this content, out of sight of listings; gone afterwards, unless it was moved."""
+        folder = os.path.join(self._root, os.fsencode(_TEMPORARY))
+        self._make_folder(folder)
+        if not self._tidy:
+            self._tidy = True
+            _remove_leftovers(folder)
+        path = os.path.join(folder, secrets.token_hex(16).encode("ascii"))
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
+        try:
+            with contextlib.suppress(OSError):  # no locks here: then leftovers of killed processes stay
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            view, done = memoryview(data), 0
+            while done < len(view):
+                done += os.write(descriptor, view[done:])
+            os.fsync(descriptor)
+            yield path
+        finally:
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(path)
+            os.close(descriptor)
+
+
+def _remove_leftovers(folder: bytes) -> None:
+    """Remove temporary files whose writer is dead: it would hold their lock."""
+    with os.scandir(folder) as listing:
+        paths = [item.path for item in listing]
+    for path in paths:
+        try:
+            descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+        except OSError:
+            continue  # gone meanwhile, or another user's
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            os.unlink(path)
+        except OSError:
+            continue  # its writer is at work
+        finally:
+            os.close(descriptor)
+
+
+def _sync_folder(folder: bytes) -> None:
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+@contextlib.contextmanager
+def _translated(*, writing: bool = False) -> Iterator[None]:
+    try:
+        yield
+    except BackendError:
+        raise
+    except FileNotFoundError as error:
+        if writing:  # the store's folder, or the temporary file, was removed under us: the next try makes it again
+            raise UnreachableError(str(error)) from error
+        raise AbsentError(str(error)) from error
+    except OSError as error:
+        if error.errno in _LASTING:
+            raise RefusedError(str(error), _LASTING[error.errno]) from error
+        raise UnreachableError(str(error)) from error

@@ -1,0 +1,144 @@
+"""Any other place that fsspec knows, as long as it can create a key only if it is absent.
+
+Whether a file system honours `mode="create"` is its own affair: fsspec's default looks first and writes then, which
+two writers pass together. So a file system that doesn't bring its own way of writing is refused at once, and the
+others have to stand the probe (`waypost.store.format`).
+
+fsspec says little about what went wrong; what isn't plainly a refusal counts as passing trouble.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+from collections.abc import Iterator
+from typing import Any, Final
+
+import fsspec
+from fsspec.asyn import AsyncFileSystem
+from fsspec.spec import AbstractFileSystem
+
+from waypost.backends.protocol import (
+    AbsentError,
+    BackendError,
+    ExistsError,
+    RefusedError,
+    TooLargeError,
+    UnreachableError,
+    UnsupportedError,
+)
+from waypost.errors import ConfigurationError
+
+_NOT_PLACES: Final = frozenset(
+    {"blockcache", "cached", "filecache", "simplecache", "reference", "tar", "zip", "libarchive", "dir", "generic"}
+)
+"""fsspec's wrappers around other file systems: no place of their own."""
+
+_memory_lock: Final = threading.Lock()
+"""memory:// lives in this process, and its create looks first and writes then."""
+
+
+def known_schemes() -> frozenset[str]:
+    """The schemes that this fsspec knows."""
+    return frozenset(fsspec.available_protocols()) - _NOT_PLACES
+
+
+class FsspecBackend:
+    """The folder named by an fsspec URI."""
+
+    def __init__(self, uri: str) -> None:
+        """Raises ConfigurationError when the file system's package is missing or can't make sense of the URI."""
+        self._uri = uri
+        try:
+            self._fs, self._root = fsspec.url_to_fs(uri, use_listings_cache=False, skip_instance_cache=True)
+        except (ImportError, ValueError, TypeError) as error:
+            raise ConfigurationError(f"can't use the checkpoint URI {uri}: {error}") from error
+        self._lock = _memory_lock if uri.startswith("memory://") else contextlib.nullcontext()
+
+    @property
+    def uri(self) -> str:
+        """The store's URI."""
+        return self._uri
+
+    def put_new(self, key: str, data: bytes) -> None:
+        """Create `key`, or raise ExistsError."""
+        if not _creates_by_itself(self._fs):
+            raise UnsupportedError(f"{type(self._fs).__name__} of fsspec can't create a file only if it is absent")
+        with self._translated(writing=True), self._lock:
+            self._make_folder(key)
+            self._fs.pipe_file(self._path(key), data, mode="create")
+
+    def put(self, key: str, data: bytes | memoryview) -> None:
+        """Write `key`."""
+        with self._translated(writing=True), self._lock:
+            self._make_folder(key)
+            self._fs.pipe_file(self._path(key), bytes(data))
+
+    def get(self, key: str, limit: int) -> bytes:
+        """The content of `key`."""
+        with self._translated():
+            size = self._fs.info(self._path(key)).get("size")
+            if size is None or size > limit:
+                raise TooLargeError(f"it has {size} bytes")
+            return bytes(self._fs.cat_file(self._path(key)))
+
+    def get_range(self, key: str, start: int, length: int) -> bytes:
+        """A part of the content of `key`."""
+        with self._translated():
+            return bytes(self._fs.cat_file(self._path(key), start=start, end=start + length))
+
+    def list(self, prefix: str, start_after: str = "", limit: int = 1000) -> list[str]:
+        """Keys directly in a folder, in byte order."""
+        try:
+            with self._translated():
+                listing = self._fs.ls(self._path(prefix.rstrip("/")), detail=True)
+        except AbsentError:
+            return []
+        names = (item["name"].rstrip("/").rpartition("/")[2] for item in listing if item["type"] != "directory")
+        return sorted(key for key in (prefix + name for name in names if name.isascii()) if key > start_after)[:limit]
+
+    def delete(self, key: str) -> None:
+        """Remove `key`."""
+        with contextlib.suppress(AbsentError), self._translated():
+            self._fs.rm_file(self._path(key))
+
+    def close(self) -> None:
+        """fsspec closes what it opened."""
+
+    def _path(self, key: str) -> str:
+        return f"{self._root.rstrip('/')}/{key}"
+
+    def _make_folder(self, key: str) -> None:
+        with contextlib.suppress(FileExistsError):
+            self._fs.makedirs(self._path(key).rpartition("/")[0], exist_ok=True)
+
+    @contextlib.contextmanager
+    def _translated(self, *, writing: bool = False) -> Iterator[None]:
+        try:
+            yield
+        except BackendError:
+            raise
+        except FileExistsError as error:
+            raise ExistsError(_words(error)) from error
+        except FileNotFoundError as error:
+            if writing:
+                raise RefusedError(_words(error), "Check that the URI's bucket or folder exists") from error
+            raise AbsentError(_words(error)) from error
+        except (PermissionError, IsADirectoryError, NotADirectoryError) as error:
+            raise RefusedError(_words(error), "Check the credentials, and what they allow there") from error
+        except NotImplementedError as error:
+            raise UnsupportedError(_words(error)) from error
+        except Exception as error:
+            # whatever client libraries raise: the request may have been carried out, and may work when repeated
+            raise UnreachableError(_words(error)) from error
+
+
+def _creates_by_itself(fs: Any) -> bool:
+    kind = type(fs)
+    if isinstance(fs, AsyncFileSystem):
+        return bool(kind._pipe_file is not AsyncFileSystem._pipe_file)
+    return bool(kind.pipe_file is not AbstractFileSystem.pipe_file)
+
+
+def _words(error: Exception) -> str:
+    return f"{type(error).__name__}: {error}" if str(error) else type(error).__name__

@@ -1,0 +1,284 @@
+"""The entries of the log: what they say, and how they are written.
+
+An entry is one JSON object of ASCII text whose last member is `check`, the BLAKE3 of everything before it: a torn or
+altered entry can't be taken for another one. Every entry carries the state of the log right behind it (`live`,
+`pinned`), so a reader that has the newest entry knows which checkpoints there are without reading the log back, and
+a restore is three GETs however long the history is (rule 8).
+
+Unknown members are ignored; an unknown type is unreadable, because what it does to the log can't be known.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import dataclasses
+import datetime
+import json
+import re
+from collections.abc import Mapping
+from typing import Any, ClassVar, Final
+
+from blake3 import blake3
+
+from waypost.store import keys
+from waypost.store.damage import UnreadableEntryError
+from waypost.store.members import Members
+from waypost.store.sequences import Sequences
+
+DELETED_ATTEMPT: Final = 2**63 - 1
+"""The attempt of the FENCE that says: this store was deleted."""
+
+_CHECK: Final = re.compile(rb',"check":"([0-9a-f]{64})"\}\Z', re.ASCII)
+_NON_FINITE: Final = {"NaN": float("nan"), "Infinity": float("inf"), "-Infinity": float("-inf")}
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Entry:
+    """What every entry carries."""
+
+    type: ClassVar[str]
+    sequence: int
+    attempt: int
+    """The writer's attempt; 0 for entries that need no fence (PRUNE, PIN, UNPIN by the command line)."""
+    fence: int
+    """Sequence of the writer's FENCE; its own for a FENCE, 0 without one."""
+    nonce: str
+    """Fresh for every append, kept over the retries of that append."""
+    time: datetime.datetime
+    live: Sequences
+    """The live checkpoints right behind this entry."""
+    pinned: Sequences
+    """The pinned ones among them."""
+
+    def _members(self) -> dict[str, Any]:
+        return {}
+
+    def encode(self) -> bytes:
+        """The bytes of the entry; raises ValueError beyond MAX_ENTRY."""
+        record = {
+            "type": self.type,
+            "sequence": self.sequence,
+            "attempt": self.attempt,
+            "fence": self.fence,
+            "nonce": self.nonce,
+            "time": format_time(self.time),
+            "live": self.live.to_json(),
+            "pinned": self.pinned.to_json(),
+            **self._members(),
+        }
+        body = json.dumps(record, separators=(",", ":"), allow_nan=False).encode("ascii")[:-1]
+        raw = body + b',"check":"' + blake3(body).hexdigest().encode("ascii") + b'"}'
+        if len(raw) > keys.MAX_ENTRY:
+            raise ValueError(f"a log entry of {len(raw)} bytes is larger than {keys.MAX_ENTRY}")
+        return raw
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Fence(Entry):
+    """A writer took the store over; whoever wrote before can't append any more."""
+
+    type: ClassVar[str] = "FENCE"
+    pod: str | None
+    """UID of the writer's pod: the same attempt may start again only in the same pod."""
+
+    def _members(self) -> dict[str, Any]:
+        return {"pod": self.pod}
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class ManifestObject:
+    """Where a manifest stands that is too large for its entry."""
+
+    name: str
+    size: int
+    digest: str
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Checkpoint(Entry):
+    """A committed save. A stub (what is left of a pruned one) has neither manifest nor data."""
+
+    type: ClassVar[str] = "CHECKPOINT"
+    step: int | None
+    metrics: Mapping[str, float]
+    metadata: Mapping[str, Any]
+    parent: int | None
+    size: int
+    """Bytes of the files together."""
+    manifest: Mapping[str, Any] | ManifestObject | None
+    """The manifest itself, where to find it, or None in a stub."""
+    data: bytes | None = None
+    """The content, if it stands in the entry."""
+
+    def _members(self) -> dict[str, Any]:
+        members: dict[str, Any] = {
+            "step": self.step,
+            "metrics": {name: _number_to_json(value) for name, value in self.metrics.items()},
+            "metadata": dict(self.metadata),
+            "parent": self.parent,
+            "size": self.size,
+        }
+        match self.manifest:
+            case None:
+                members["stub"] = True
+            case ManifestObject(name=name, size=size, digest=digest):
+                members["manifestObject"] = {"name": name, "size": size, "blake3": digest}
+            case manifest:
+                members["manifest"] = manifest
+        if self.data is not None:
+            members["data"] = base64.b64encode(self.data).decode("ascii")
+        return members
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Complete(Entry):
+    """The task has ended; nothing but PRUNE, PIN and UNPIN may follow."""
+
+    type: ClassVar[str] = "COMPLETE"
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Prune(Entry):
+    """These checkpoints are no longer live; their data may be gone."""
+
+    type: ClassVar[str] = "PRUNE"
+    prunes: Sequences
+
+    def _members(self) -> dict[str, Any]:
+        return {"prunes": self.prunes.to_json()}
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Pin(Entry):
+    """This checkpoint may not be pruned."""
+
+    type: ClassVar[str] = "PIN"
+    target: int
+
+    def _members(self) -> dict[str, Any]:
+        return {"target": self.target}
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Unpin(Entry):
+    """This checkpoint may be pruned again."""
+
+    type: ClassVar[str] = "UNPIN"
+    target: int
+
+    def _members(self) -> dict[str, Any]:
+        return {"target": self.target}
+
+
+def decode(raw: bytes, sequence: int) -> Entry:
+    """Read the entry that stands at `sequence`; raises UnreadableEntryError for anything but a whole entry."""
+    try:
+        return _decode(raw, sequence)
+    except (ValueError, RecursionError, OverflowError) as error:
+        raise UnreadableEntryError(f"log entry {sequence} can't be read: {error}") from error
+
+
+def _decode(raw: bytes, sequence: int) -> Entry:
+    if len(raw) > keys.MAX_ENTRY:
+        raise ValueError(f"it has {len(raw)} bytes, more than {keys.MAX_ENTRY}")
+    match = _CHECK.search(raw)
+    if match is None:
+        raise ValueError("it doesn't end in its check: it is truncated, or no entry of this format")
+    if blake3(raw[: match.start()]).hexdigest().encode("ascii") != match[1]:
+        raise ValueError("its check doesn't match its content")
+    record = json.loads(raw.decode("ascii"))
+    fields = Members(record)
+    common: dict[str, Any] = {
+        "sequence": fields.integer("sequence", low=1),
+        "attempt": fields.integer("attempt"),
+        "fence": fields.integer("fence"),
+        "nonce": fields.text("nonce"),
+        "time": parse_time(fields.text("time")),
+        "live": fields.sequences("live"),
+        "pinned": fields.sequences("pinned"),
+    }
+    if common["sequence"] != sequence:
+        raise ValueError(f"it says that it is entry {common['sequence']}")
+    for member in ("live", "pinned"):
+        if (common[member].newest or 0) > sequence:
+            raise ValueError(f"its member {member!r} names entries that come after it")
+    match record.get("type"):
+        case Fence.type:
+            return Fence(**common, pod=fields.optional_text("pod"))
+        case Checkpoint.type:
+            return _checkpoint(fields, common)
+        case Complete.type:
+            return Complete(**common)
+        case Prune.type:
+            return Prune(**common, prunes=fields.sequences("prunes"))
+        case Pin.type:
+            return Pin(**common, target=fields.integer("target", low=1))
+        case Unpin.type:
+            return Unpin(**common, target=fields.integer("target", low=1))
+        case other:
+            raise ValueError(f"its type {other!r} isn't known; a newer Waypost may have written it")
+
+
+def _checkpoint(fields: Members, common: dict[str, Any]) -> Checkpoint:
+    manifest: Mapping[str, Any] | ManifestObject | None = None
+    data: bytes | None = None
+    if "manifest" in fields.record:
+        manifest = fields.mapping("manifest")
+    elif "manifestObject" in fields.record:
+        reference = Members(fields.record["manifestObject"])
+        name = reference.text("name")
+        if not keys.is_object_name(name):
+            raise ValueError(f"its manifest's name {name!r} isn't one")
+        size = reference.integer("size", high=keys.MAX_MANIFEST)
+        manifest = ManifestObject(name=name, size=size, digest=reference.text("blake3"))
+    elif fields.record.get("stub") is not True:
+        raise ValueError("it has no manifest, and isn't a stub")
+    if "data" in fields.record:
+        try:
+            data = base64.b64decode(fields.text("data"), validate=True)
+        except binascii.Error as error:
+            raise ValueError(f"its data aren't base64: {error}") from error
+    parent = fields.optional_integer("parent", low=1)
+    if parent is not None and parent >= common["sequence"]:
+        raise ValueError(f"its parent {parent} doesn't come before it")
+    return Checkpoint(
+        **common,
+        step=fields.optional_integer("step"),
+        metrics={name: _number_from_json(name, value) for name, value in fields.mapping("metrics").items()},
+        metadata=fields.mapping("metadata"),
+        parent=parent,
+        size=fields.integer("size"),
+        manifest=manifest,
+        data=data,
+    )
+
+
+def _number_to_json(value: float) -> float | str:
+    """JSON has no NaN and no infinities, and a checkpoint whose loss is NaN has to be kept all the same."""
+    if value != value:
+        return "NaN"
+    if value in (float("inf"), float("-inf")):
+        return "Infinity" if value > 0 else "-Infinity"
+    return value
+
+
+def _number_from_json(name: str, value: object) -> float:
+    if isinstance(value, str) and value in _NON_FINITE:
+        return _NON_FINITE[value]
+    if isinstance(value, (int, float)) and not isinstance(value, bool):
+        return value
+    raise ValueError(f"its metric {name!r} isn't a number")
+
+
+def format_time(time: datetime.datetime) -> str:
+    """RFC 3339 in UTC, to the millisecond."""
+    return time.astimezone(datetime.UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def parse_time(text: str) -> datetime.datetime:
+    """Read what `format_time` wrote; raises ValueError."""
+    time = datetime.datetime.fromisoformat(text)
+    if time.tzinfo is None:
+        raise ValueError(f"the time {text!r} has no zone")
+    return time

@@ -1,0 +1,163 @@
+"""What stands in a store before its first entry: format.json, and the proof that the place can do what we rely on.
+
+The mode is a property of the store, settled once: a later attempt that finds format.json never asks the server again
+whether it honours conditional writes, so a passing trouble can't split a store into two modes (rule 11). Only two
+things mean that it doesn't: a second put-if-absent of a key that succeeds, or the server's own "not implemented".
+Anything else that goes wrong during the probe is a StorageError.
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+from typing import Final
+
+from waypost.backends.protocol import ExistsError, UnreachableError, UnsupportedError
+from waypost.errors import ConfigurationError, StorageError
+from waypost.log import logger
+from waypost.store import keys
+from waypost.store.calls import Calls
+from waypost.store.damage import DamagedError
+
+FORMAT: Final = 1
+CONDITIONAL: Final = "conditional"
+_MAX_FORMAT_FILE: Final = 64 * keys.KIB
+_RACERS: Final = 8
+_RACES: Final = 3
+_READING: Final = "read format.json of"
+
+
+def require_format(calls: Calls) -> bool:
+    """Whether the store exists (has a format.json) in a form that this version can read and write.
+
+    Raises ConfigurationError for a format or mode that it can't, StorageError when the file makes no sense.
+    """
+    try:
+        raw = calls.get(_READING, keys.FORMAT_KEY, _MAX_FORMAT_FILE)
+    except DamagedError as error:
+        raise StorageError(_READING, calls.backend.uri, str(error), advice="Is this a checkpoint store?") from error
+    if raw is None:
+        return False
+    try:
+        record = json.loads(raw)
+        version, mode = record["format"], record["mode"]
+    except (ValueError, RecursionError, TypeError, KeyError) as error:
+        raise StorageError(
+            _READING, calls.backend.uri, f"it is no format file: {raw[:80]!r}", advice="Is this a checkpoint store?"
+        ) from error
+    if version != FORMAT or mode != CONDITIONAL:
+        raise ConfigurationError(
+            f"the store {calls.backend.uri} has format {version!r} in mode {mode!r}, and this version of Waypost knows "
+            f"only format {FORMAT} in mode {CONDITIONAL!r}; use a newer Waypost, or another URI"
+        )
+    return True
+
+
+def prepare(calls: Calls) -> None:
+    """Make sure that the store has its format.json, probing the place first if it hasn't.
+
+    Raises StorageError; ConfigurationError when the place has no conditional writes.
+    """
+    if require_format(calls):
+        return
+    if calls.list("list the log of", keys.LOG, "", 1):
+        raise StorageError(
+            _READING,
+            calls.backend.uri,
+            "it is missing, though the store has a log",
+            advice="Something deleted it; without it nobody knows by which rules the log was written. Restore the "
+            f'file ({{"format": {FORMAT}, "mode": "{CONDITIONAL}"}} if Waypost wrote the log), or use another URI',
+        )
+    probe(calls)
+    record = {"waypost": "checkpoint store", "format": FORMAT, "mode": CONDITIONAL}
+    raw = json.dumps(record).encode("ascii") + b"\n"
+    doing, patience = "write format.json of", calls.patience()
+    while True:
+        try:
+            calls.put_new(doing, keys.FORMAT_KEY, raw)
+        except UnreachableError as error:
+            if not patience.pause():
+                raise calls.error(doing, error, patience) from error
+            continue
+        break
+    if not require_format(calls):
+        raise StorageError(_READING, calls.backend.uri, "it was written and can't be read back")
+
+
+def probe(calls: Calls) -> None:
+    """Find out by trying whether put-if-absent means what it has to, on throw-away keys."""
+    nonce = calls.seams.nonce()
+    used = [f"{keys.PROBE}{nonce}-0"]
+    try:
+        _second_put_must_fail(calls, used[0])
+        for race in range(1, _RACES + 1):
+            used.append(f"{keys.PROBE}{nonce}-{race}")
+            if _race_has_one_winner(calls, used[-1]):
+                break
+        else:
+            raise StorageError("probe", calls.backend.uri, f"{_RACES} races of {_RACERS} writers got no clear answers")
+    finally:
+        _clean_up(calls, used)
+
+
+def _second_put_must_fail(calls: Calls, key: str) -> None:
+    first, second = b"first", b"second"
+    _create(calls, key, first)
+    if _create(calls, key, second) or calls.get("probe", key, 64) != first:
+        raise _unsupported(calls, "a second put-if-absent of one key overwrote the first")
+
+
+def _create(calls: Calls, key: str, data: bytes) -> bool:
+    """put-if-absent until its outcome is known: whether it wrote. Our own success, reported late, counts as one."""
+    patience = calls.patience()
+    uncertain = False
+    while True:
+        try:
+            calls.backend.put_new(key, data)
+        except ExistsError:
+            return uncertain and calls.get("probe", key, 64) == data
+        except UnsupportedError as error:
+            raise _unsupported(calls, error.cause) from error
+        except UnreachableError as error:
+            uncertain = True
+            if not patience.pause():
+                raise calls.error("probe", error, patience) from error
+        else:
+            return True
+
+
+def _race_has_one_winner(calls: Calls, key: str) -> bool:
+    """Let several writers create one key at once. False when an answer got lost and the race says nothing."""
+    wins: list[bytes] = []
+    lost: list[bytes] = []
+
+    def race(body: bytes) -> None:
+        try:
+            if calls.put_new("probe", key, body):
+                wins.append(body)
+        except UnreachableError:
+            lost.append(body)
+
+    calls.seams.at_once([functools.partial(race, b"%d" % number) for number in range(_RACERS)])
+    if lost:
+        return False
+    if len(wins) != 1 or calls.get("probe", key, 64) != wins[0]:
+        raise _unsupported(calls, f"{len(wins)} of {_RACERS} writers that created one key at once were told 'created'")
+    return True
+
+
+def _unsupported(calls: Calls, cause: str) -> ConfigurationError:
+    return ConfigurationError(
+        f"can't use {calls.backend.uri}: it has no reliable conditional writes ({cause}), and without them an attempt "
+        "that was cut off could overwrite its successor. Stores without conditional writes come with a later version "
+        "of Waypost; until then use S3, GCS, Azure, or a file system with hard links"
+    )
+
+
+def _clean_up(calls: Calls, used: list[str]) -> None:
+    """Remove the throw-away keys; a place that lets nobody delete keeps a few bytes."""
+    try:
+        for key in used:
+            calls.delete("remove the probe's keys from", key)
+    except StorageError as error:
+        logger.warning("%s. The keys under %s are of no use and may be removed", error, keys.PROBE)

@@ -1,0 +1,196 @@
+"""One process's hold on one store: shared by every `Checkpoints` that the process opens on it.
+
+Two writers in one process would fence each other, so the second one gets the first one's handle. A forked child
+inherits the memory of a handle, but neither its threads nor the right to write: there it is dead (rules 2 and 15).
+"""
+
+from __future__ import annotations
+
+import atexit
+import logging
+import os
+import sys
+import threading
+from collections.abc import Callable
+from typing import Final
+
+from waypost import attempt, ending
+from waypost.errors import ConfigurationError, StorageError
+from waypost.log import logger
+from waypost.store import format as store_format
+from waypost.store.calls import STARTING, Budget, Calls
+from waypost.store.entries import Checkpoint, Complete
+from waypost.store.info import CheckpointInfo
+from waypost.store.log import Log, Stamp
+from waypost.store.packs import Uploads
+from waypost.store.saver import Job, Saver
+from waypost.store.start import IssuedFences, Writer, take_over
+from waypost.store.state import State
+
+
+class WritingHandle:
+    """A store that this process has taken over, for one attempt."""
+
+    def __init__(
+        self,
+        calls: Calls,
+        writer: Writer,
+        interrupt: Callable[[], None],
+        committed: Callable[[CheckpointInfo], None],
+        starting: Budget,
+    ) -> None:
+        """Probe the store if need be, walk its log, append the FENCE.
+
+        `interrupt` is called between the requests of the start and may raise; `committed` at each confirmed save, in
+        the saver's thread.
+        """
+        self.uri, self.writer, self.pid, self.users = calls.backend.uri, writer, os.getpid(), 0
+        self.calls, self._committed = calls, committed
+        begin = calls.within(starting, interrupt)
+        store_format.prepare(begin)
+        state = take_over(begin, writer, _issued)
+        self.log = Log(calls, writer.attempt, state.fence, state)
+        self.base: int | None = state.live.newest
+        """What this attempt resumes from: the newest live checkpoint at its FENCE, or what was restored instead."""
+        self.saver: Saver[CheckpointInfo] = Saver(self._save)
+        self._uploads = Uploads(calls, state.fence)
+
+    def resumed(self, entry: Checkpoint) -> bool:
+        """A checkpoint was restored: until the first commit, it is what this attempt goes on from. Whether it is."""
+        if self.log.committed is not None:
+            return False
+        self.base = entry.sequence
+        return True
+
+    def flush(self, timeout: float | None = None) -> None:
+        """Wait for everything submitted. Raises what went wrong and nobody was told, StorageError after `timeout`."""
+        if not self.saver.drain(timeout):
+            raise StorageError(
+                "finish the saves to", self.uri, f"they took longer than {timeout:.0f} s", outcome="unknown"
+            )
+        self.saver.raise_failure()
+
+    def complete(self) -> None:
+        """Flush, and end the log with COMPLETE."""
+        self.flush()
+        latch = self.saver.call(lambda: self.log.append(self._complete_entry))
+        latch.wait()
+        if (error := latch.tell()) is not None:
+            raise error
+
+    def close(self) -> None:
+        """Flush, and let go."""
+        try:
+            self.flush()
+        finally:
+            self.saver.stop()
+            self.calls.backend.close()
+
+    def _save(self, job: Job[CheckpointInfo]) -> CheckpointInfo:
+        self.log.require_open()
+        uploaded = self._uploads.upload(job.content)
+
+        def build(state: State, stamp: Stamp) -> Checkpoint:
+            nonlocal uploaded
+            if not self._uploads.may_name(uploaded):
+                uploaded = self._uploads.upload(job.content)
+            return Checkpoint(
+                sequence=stamp.sequence,
+                attempt=stamp.attempt,
+                fence=stamp.fence,
+                nonce=stamp.nonce,
+                time=stamp.time,
+                live=state.live.adding(stamp.sequence),
+                pinned=state.pinned,
+                step=job.step,
+                metrics=job.metrics,
+                metadata=job.metadata,
+                parent=self.log.committed or self.base,
+                size=uploaded.size,
+                manifest=uploaded.manifest,
+                data=uploaded.data,
+            )
+
+        entry = self.log.append(build)
+        self._uploads.named(uploaded)
+        info = CheckpointInfo.of(entry)
+        self._committed(info)
+        return info
+
+    @staticmethod
+    def _complete_entry(state: State, stamp: Stamp) -> Complete:
+        return Complete(
+            sequence=stamp.sequence,
+            attempt=stamp.attempt,
+            fence=stamp.fence,
+            nonce=stamp.nonce,
+            time=stamp.time,
+            live=state.live,
+            pinned=state.pinned,
+        )
+
+
+_issued: Final = IssuedFences()
+_open: Final[dict[str, WritingHandle]] = {}
+_lock: Final = threading.RLock()
+
+
+def share(
+    calls: Calls,
+    writer: Writer,
+    interrupt: Callable[[], None],
+    committed: Callable[[CheckpointInfo], None],
+    starting: Budget = STARTING,
+) -> WritingHandle:
+    """This process's handle on the store, opened by `calls` if need be; to be given back by `release`.
+
+    Raises ConfigurationError when another attempt, or the process that forked this one, has it open.
+    """
+    uri = calls.backend.uri
+    with _lock:
+        handle = _open.get(uri)
+        if handle is None:
+            handle = _open[uri] = WritingHandle(calls, writer, interrupt, committed, starting)
+        elif handle.pid != os.getpid():
+            raise ConfigurationError(
+                f"{uri} is open in process {handle.pid}, which forked this one: only one of the two can write. Save "
+                "from the first, or close its Checkpoints before forking"
+            )
+        elif handle.writer != writer:
+            raise ConfigurationError(
+                f"this process has {uri} open as attempt {handle.writer.attempt}, so it can't open it as attempt "
+                f"{writer.attempt}; close the first"
+            )
+        handle.users += 1
+        return handle
+
+
+def release(handle: WritingHandle) -> None:
+    """Give a shared handle back; the last one flushes and closes it. Raises what the flush raises."""
+    with _lock:
+        handle.users -= 1
+        if handle.users > 0 or handle.pid != os.getpid():
+            return
+        del _open[handle.uri]
+    handle.close()
+
+
+def _finish() -> None:
+    """At the interpreter's exit: what was saved in the background gets stored, or the exit code says that it wasn't."""
+    for handle in list(_open.values()):
+        if handle.pid != os.getpid():
+            continue
+        try:
+            handle.flush()
+        except BaseException as error:  # noqa: BLE001 - the process ends here, with the code that tells of it
+            logger.error("the program ended, but its last save could not be stored: %s", error)
+            end = ending.judge(error)
+            end.record(attempt.report())
+            for stream in (sys.stdout, sys.stderr):
+                if stream is not None:
+                    stream.flush()
+            logging.shutdown()
+            os._exit(end.exit_code)
+
+
+atexit.register(_finish)

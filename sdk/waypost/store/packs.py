@@ -1,0 +1,208 @@
+"""Moving bytes: what is saved into packs of 16-32 MiB, what is restored out of them, verified, in bounded memory.
+
+Small files share a pack, large ones are cut into chunks over several. Nothing larger than a pack is ever in memory.
+A pack's name is used by one upload only (rule 5): the names of this save that a CHECKPOINT may carry are exactly
+those that were uploaded for it under this process's fence.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
+
+from blake3 import blake3
+
+from waypost.errors import ConfigurationError
+from waypost.store import keys, manifest
+from waypost.store.calls import Calls
+from waypost.store.damage import DamagedError
+from waypost.store.entries import Checkpoint, ManifestObject
+from waypost.store.manifest import Chunk, Manifest, Pack
+from waypost.store.sources import Content
+
+Buffer = bytes | bytearray | memoryview
+
+
+@dataclasses.dataclass(frozen=True)
+class Uploaded:
+    """A save whose bytes are in the store, or small enough to stand in its entry: what is missing is the entry."""
+
+    manifest: Mapping[str, Any] | ManifestObject
+    data: bytes | None
+    size: int
+    objects: frozenset[str]
+    """Names of the packs and the manifest that the entry will name."""
+
+
+class Uploads:
+    """Everything that one fence uploads; every upload gets names of its own."""
+
+    def __init__(self, calls: Calls, fence: int) -> None:
+        self._calls, self._fence = calls, fence
+        self._ordinal = 0
+        self._unnamed: set[str] = set()
+
+    def upload(self, content: Content) -> Uploaded:
+        """Upload what doesn't fit into an entry; what was uploaded before and not named is given up.
+
+        Raises StorageError, OSError when the source can't be read, ConfigurationError for too many files.
+        """
+        self._ordinal += 1
+        self._unnamed.clear()
+        if content.size <= keys.MAX_INLINE:
+            small = _inline(content)
+            if small is not None:
+                return small
+        packer = _Packer(self._put_pack)
+        chunks = [packer.add(content.pieces(index)) for index in range(len(content.nodes))]
+        record = Manifest(content.nodes, chunks, packer.close()).to_json()
+        raw = _to_bytes(record)
+        names = {pack["name"] for pack in record["packs"]}
+        if len(raw) <= keys.MAX_INLINE:
+            return Uploaded(record, None, content.size, frozenset(names))
+        reference = self._put_manifest(raw)
+        return Uploaded(reference, None, content.size, frozenset({*names, reference.name}))
+
+    def may_name(self, uploaded: Uploaded) -> bool:
+        """Whether a CHECKPOINT may name these objects now: this fence uploaded them, and no entry ever named them.
+
+        Rule 5 allows more (packs of a checkpoint that is live at the number behind which the entry goes); as long as
+        nothing is reused between saves, this is all it comes to. To be asked before every PUT of the entry.
+        """
+        return uploaded.objects <= self._unnamed
+
+    def named(self, uploaded: Uploaded) -> None:
+        """A CHECKPOINT naming these objects stands: no other entry may name them."""
+        self._unnamed -= uploaded.objects
+
+    def _put_pack(self, data: memoryview) -> str:
+        name = keys.object_name(self._fence, self._ordinal, blake3(data).hexdigest())
+        if name not in self._unnamed:  # twice the same content in one save is one pack
+            self._calls.put("write a pack to", keys.PACKS + name, data)
+            self._unnamed.add(name)
+        return name
+
+    def _put_manifest(self, raw: bytes) -> ManifestObject:
+        if len(raw) > keys.MAX_MANIFEST:
+            raise ConfigurationError(
+                f"can't save so many files: their list alone takes {len(raw) / keys.MIB:.0f} MiB, more than "
+                f"{keys.MAX_MANIFEST // keys.MIB}. Pack them into archives"
+            )
+        digest = blake3(raw).hexdigest()
+        name = keys.object_name(self._fence, self._ordinal, digest)
+        self._calls.put("write a manifest to", keys.MANIFESTS + name, raw)
+        self._unnamed.add(name)
+        return ManifestObject(name=name, size=len(raw), digest=digest)
+
+
+class _Packer:
+    """Fills packs with pieces of files, and remembers where each piece went."""
+
+    def __init__(self, put: Callable[[memoryview], str]) -> None:
+        self._put = put
+        self._packs: list[Pack] = []
+        self._buffer = bytearray()
+
+    def add(self, pieces: Iterator[Buffer]) -> Sequence[Chunk]:
+        chunks = []
+        for piece in pieces:
+            place = Chunk(len(self._packs), len(self._buffer), len(piece), blake3(piece).hexdigest())
+            self._buffer += piece
+            chunks.append(place)
+            if len(self._buffer) >= keys.PACK_TARGET:
+                self._flush()
+        return chunks
+
+    def close(self) -> Sequence[Pack]:
+        if self._buffer:
+            self._flush()
+        return self._packs
+
+    def _flush(self) -> None:
+        with memoryview(self._buffer) as view:
+            self._packs.append(Pack(self._put(view), len(view)))
+        self._buffer = bytearray()
+
+
+def _inline(content: Content) -> Uploaded | None:
+    """The save as it stands in an entry; None when its list of files is too long for one."""
+    data = bytearray()
+
+    def keep(view: memoryview) -> str:
+        data.extend(view)
+        return manifest.INLINE
+
+    packer = _Packer(keep)
+    chunks = [packer.add(content.pieces(index)) for index in range(len(content.nodes))]
+    record = Manifest(content.nodes, chunks, packer.close()).to_json()
+    if len(_to_bytes(record)) > keys.MAX_INLINE:
+        return None
+    return Uploaded(record, bytes(data), content.size, frozenset())
+
+
+def _to_bytes(record: Mapping[str, Any]) -> bytes:
+    return json.dumps(record, separators=(",", ":")).encode("ascii")
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Piece:
+    """Verified bytes of one file."""
+
+    node: int
+    offset: int
+    data: memoryview
+
+
+def read_manifest(calls: Calls, entry: Checkpoint) -> Manifest:
+    """The manifest of a checkpoint, verified. Raises DamagedError, StorageError."""
+    if isinstance(entry.manifest, ManifestObject):
+        reference = entry.manifest
+        raw = calls.get("read a manifest of", keys.MANIFESTS + reference.name, reference.size)
+        if raw is None:
+            raise DamagedError(f"its manifest {reference.name} is missing")
+        if len(raw) != reference.size or blake3(raw).hexdigest() != reference.digest:
+            raise DamagedError(f"its manifest {reference.name} doesn't have the content that was saved")
+        found = manifest.decode(raw)
+    elif entry.manifest is None:
+        raise DamagedError("its data were removed: it is pruned")
+    else:
+        found = manifest.from_json(entry.manifest)
+    size = sum(node.size for node in found.nodes)
+    if size != entry.size:
+        raise DamagedError(f"its manifest lists {size} bytes, its entry says {entry.size}")
+    return found
+
+
+def read_pieces(calls: Calls, entry: Checkpoint, found: Manifest) -> Iterator[Piece]:
+    """The bytes of all files, pack by pack, each chunk verified. Raises DamagedError, StorageError."""
+    wanted: dict[int, list[tuple[Chunk, int, int]]] = {}
+    for node, chunks in enumerate(found.chunks):
+        offset = 0
+        for chunk in chunks:
+            wanted.setdefault(chunk.pack, []).append((chunk, node, offset))
+            offset += chunk.length
+    for index in sorted(wanted):
+        pack, parts = found.packs[index], wanted[index]
+        start = min(chunk.offset for chunk, _, _ in parts)
+        end = max(chunk.offset + chunk.length for chunk, _, _ in parts)
+        data = memoryview(_read_pack(calls, entry, pack, start, end - start))
+        for chunk, node, offset in parts:
+            piece = data[chunk.offset - start : chunk.offset - start + chunk.length]
+            if blake3(piece).hexdigest() != chunk.digest:
+                raise DamagedError(f"its pack {pack.name} doesn't have the content that was saved")
+            yield Piece(node, offset, piece)
+
+
+def _read_pack(calls: Calls, entry: Checkpoint, pack: Pack, start: int, length: int) -> bytes:
+    if pack.name == manifest.INLINE:
+        if entry.data is None or len(entry.data) != pack.size:
+            raise DamagedError("its entry doesn't hold the data that its manifest speaks of")
+        return entry.data[start : start + length]
+    data = calls.get_range("read a pack of", keys.PACKS + pack.name, start, length)
+    if data is None:
+        raise DamagedError(f"its pack {pack.name} is missing")
+    if len(data) != length:
+        raise DamagedError(f"its pack {pack.name} is truncated")
+    return data

@@ -1,0 +1,215 @@
+"""Putting a checkpoint on the disk so that its folder holds all of it or nothing.
+
+The tree is built beside the folder and moved in place by one rename. Where that can't be (the folder is a volume's
+mount point, or its parent isn't writable, both usual in pods), it is built inside and its parts are moved up one by
+one; a kill in between leaves a folder that the next restore knows for its own, and clears.
+
+An earlier restore of ours is known by an extended attribute of the folder itself, which no other folder inherits;
+where the file system keeps none, a folder that isn't empty counts as the user's.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import fcntl
+import os
+import shutil
+import stat
+import tempfile
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Final
+
+from waypost.errors import ConfigurationError, StorageError
+from waypost.store import tree
+from waypost.store.keys import MIB
+from waypost.store.packs import Piece
+from waypost.store.tree import Kind, Node
+
+_MARK: Final = "user.waypost.restored"
+_INSIDE: Final = ".waypost-restore-"
+_CREATE: Final = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW
+_WRITE: Final = os.O_WRONLY | os.O_CLOEXEC | os.O_NOFOLLOW
+
+
+class Place:
+    """A folder that is going to hold a checkpoint."""
+
+    def __init__(self, path: str | os.PathLike[str], *, replace: bool) -> None:
+        """Raises ConfigurationError when something stands there that isn't ours and may not be replaced."""
+        self.path = os.path.realpath(os.fsdecode(path))
+        if not replace and not _absent_or_ours(self.path):
+            raise ConfigurationError(
+                f"can't restore to {self.path}: it isn't an empty folder, nor one that an earlier restore made; give "
+                "another path, or replace=True if its content may go"
+            )
+
+    def fill(self, nodes: Sequence[Node], pieces: Iterable[Piece], label: str) -> None:
+        """Make the folder hold exactly these nodes.
+
+        Raises StorageError when the disk refuses; whatever `pieces` raises, with nothing changed.
+        """
+        try:
+            self._fill(nodes, pieces, label)
+        except OSError as error:
+            raise StorageError(
+                "restore to", f"file://{self.path}", str(error), advice="This is the local disk, not the store"
+            ) from error
+
+    def _fill(self, nodes: Sequence[Node], pieces: Iterable[Piece], label: str) -> None:
+        parent, name = os.path.split(self.path)
+        os.makedirs(parent, exist_ok=True)
+        inside = os.path.ismount(self.path) or not os.access(parent, os.W_OK | os.X_OK)
+        where, prefix = (self.path, _INSIDE) if inside else (parent, f".{name}.waypost-")
+        _remove_leftovers(where, prefix)
+        _require_room(where, sum(node.size for node in nodes))
+        with _scratch(where, prefix) as scratch:
+            built = os.path.join(scratch, "tree")
+            os.mkdir(built)
+            _build(os.fsencode(built), nodes, pieces)
+            if inside:
+                _mark(self.path, label)
+                self._move_up(built, keep=scratch)
+                _dress(os.fsencode(self.path), nodes)
+            else:
+                _dress(os.fsencode(built), nodes)
+                _mark(built, label)
+                self._move_in(built, os.path.join(scratch, "replaced"))
+
+    def _move_in(self, built: str, aside: str) -> None:
+        try:
+            os.rename(built, self.path)
+        except OSError as error:
+            if error.errno not in (errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR):
+                raise
+            os.rename(self.path, aside)
+            os.rename(built, self.path)
+
+    def _move_up(self, built: str, keep: str) -> None:
+        for old in _content(self.path):
+            if old != keep:
+                _remove(old)
+        for new in os.listdir(built):
+            os.rename(os.path.join(built, new), os.path.join(self.path, new))
+
+
+def _absent_or_ours(path: str) -> bool:
+    try:
+        content = _content(path)
+    except FileNotFoundError:
+        return True
+    except NotADirectoryError:
+        return False
+    if not content or any(os.path.basename(item).startswith(_INSIDE) for item in content):
+        return True
+    try:
+        return bool(os.getxattr(path, _MARK))
+    except OSError:
+        return False
+
+
+def _content(path: str) -> list[str]:
+    """Everything in a folder that counts: not the file system's own lost+found in the root of a volume."""
+    own = os.fsdecode(tree.LOST_AND_FOUND) if os.path.ismount(path) else None
+    return [os.path.join(path, name) for name in os.listdir(path) if name != own]
+
+
+def _mark(path: str, label: str) -> None:
+    with contextlib.suppress(OSError):  # no extended attributes here: the next restore asks for replace=True
+        os.setxattr(path, _MARK, label.encode("utf-8", "replace"))
+
+
+def _build(root: bytes, nodes: Sequence[Node], pieces: Iterable[Piece]) -> None:
+    for node in nodes:
+        path = os.path.join(root, node.path)
+        if node.kind is Kind.FOLDER:
+            os.mkdir(path, 0o700)
+        elif node.kind is Kind.FILE:
+            os.close(os.open(path, _CREATE, 0o600))
+    current, descriptor = -1, -1
+    try:
+        for piece in pieces:
+            if piece.node != current:
+                if descriptor >= 0:
+                    os.close(descriptor)
+                descriptor = -1
+                descriptor = os.open(os.path.join(root, nodes[piece.node].path), _WRITE)
+                current = piece.node
+            _write(descriptor, piece.data, piece.offset)
+    finally:
+        if descriptor >= 0:
+            os.close(descriptor)
+    for node in nodes:
+        if node.kind is Kind.LINK:
+            os.symlink(node.target, os.path.join(root, node.path))
+
+
+def _write(descriptor: int, data: memoryview, offset: int) -> None:
+    done = 0
+    while done < len(data):
+        done += os.pwrite(descriptor, data[done:], offset + done)
+
+
+def _dress(root: bytes, nodes: Sequence[Node]) -> None:
+    """Give every node its permissions and time; children first, for a folder's own may forbid to enter it."""
+    for node in reversed(nodes):
+        if node.kind is not Kind.LINK:
+            path = os.path.join(root, node.path)
+            os.utime(path, ns=(node.mtime_ns, node.mtime_ns))
+            os.chmod(path, node.mode)
+
+
+def _require_room(where: str, size: int) -> None:
+    free = shutil.disk_usage(where).free
+    if free < size:
+        raise OSError(errno.ENOSPC, f"the checkpoint needs {size / MIB:.1f} MiB and {free / MIB:.1f} are free", where)
+
+
+@contextlib.contextmanager
+def _scratch(where: str, prefix: str) -> Iterator[str]:
+    """A private folder, locked while it is in use, so that a later restore can tell it from a dead one's."""
+    path = tempfile.mkdtemp(prefix=prefix, dir=where)
+    try:
+        lock = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            yield path
+        finally:
+            os.close(lock)
+    finally:
+        _remove(path)
+
+
+def _remove_leftovers(where: str, prefix: str) -> None:
+    for name in os.listdir(where):
+        if not name.startswith(prefix):
+            continue
+        path = os.path.join(where, name)
+        try:
+            lock = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC | os.O_NOFOLLOW)
+        except OSError:
+            continue  # not a folder of ours, or gone meanwhile
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            continue  # somebody is restoring into it right now
+        finally:
+            os.close(lock)
+        _remove(path)
+
+
+def _remove(path: str) -> None:
+    """Remove a file or a whole tree, also one whose folders forbid it."""
+    try:
+        if not stat.S_ISDIR(os.lstat(path).st_mode):
+            os.unlink(path)
+            return
+    except FileNotFoundError:
+        return
+    os.chmod(path, 0o700)
+    for folder, below, _ in os.walk(path):
+        for name in below:
+            inner = os.path.join(folder, name)
+            if not os.path.islink(inner):
+                os.chmod(inner, 0o700)
+    shutil.rmtree(path)

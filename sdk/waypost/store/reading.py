@@ -1,0 +1,150 @@
+"""Choosing a checkpoint and reading it: the newest that is whole, by the lineage, and never by a guess.
+
+When an object is missing or wrong, that alone says little: the log is read again first. A foreign FENCE means that
+this process is a zombie; a PRUNE meanwhile means that the choice is out of date; only otherwise is the checkpoint
+damaged, and the restore goes on with its parent, loudly. Along the parents, because the log may hold branches that
+an earlier fall-back left aside (rules 7 and 8).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TypeVar
+
+from waypost.errors import (
+    CheckpointPrunedError,
+    CorruptCheckpointError,
+    FencedError,
+    StoreDeletedError,
+)
+from waypost.log import logger
+from waypost.store.calls import Calls
+from waypost.store.damage import DamagedError
+from waypost.store.entries import Checkpoint, Fence
+from waypost.store.log import Log, read_entry, read_forward
+from waypost.store.manifest import Manifest
+from waypost.store.packs import read_manifest
+from waypost.store.start import survey
+from waypost.store.state import State
+
+T = TypeVar("T")
+
+
+class Reading:
+    """The checkpoints of one store, read by the holder of a fence or by anybody."""
+
+    def __init__(self, calls: Calls, log: Log | None = None) -> None:
+        self._calls, self._log = calls, log
+
+    def state(self) -> State:
+        """What is known of the log: a writer's own knowledge, else a fresh look. Raises StoreDeletedError."""
+        state = self._log.state if self._log is not None else survey(self._calls)
+        if state.deleted:
+            raise StoreDeletedError(f"the store {self._calls.backend.uri} was deleted")
+        return state
+
+    def entry(self, sequence: int) -> Checkpoint:
+        """The CHECKPOINT at this number, whether live or a stub; raises DamagedError when there is none."""
+        entry = read_entry(self._calls, sequence)
+        if entry is None:
+            raise DamagedError(f"log entry {sequence} is missing")
+        if not isinstance(entry, Checkpoint):
+            raise DamagedError(f"log entry {sequence} is a {entry.type}")
+        return entry
+
+    def newest(self, state: State, sequence: int | None = None) -> Checkpoint | None:
+        """The newest live checkpoint (or the one named, or its nearest ancestor) whose entry can be read."""
+        sequence = state.live.newest if sequence is None else sequence
+        while sequence is not None:
+            try:
+                return self.entry(sequence)
+            except DamagedError as damage:
+                logger.error("checkpoint %d of %s: %s", sequence, self._calls.backend.uri, damage)
+                sequence = self._ancestor(sequence, state)
+        if state.live:
+            raise CorruptCheckpointError(f"no checkpoint of {self._calls.backend.uri} has an entry that can be read")
+        return None
+
+    def all(self, state: State) -> list[Checkpoint]:
+        """Every live checkpoint whose entry can be read, newest first."""
+        found = []
+        for sequence in state.live:
+            try:
+                found.append(self.entry(sequence))
+            except DamagedError as damage:
+                logger.error("checkpoint %d of %s: %s", sequence, self._calls.backend.uri, damage)
+        return found
+
+    def deliver(
+        self, take: Callable[[Checkpoint, Manifest], T], first: int | None = None, *, strict: bool = False
+    ) -> tuple[Checkpoint, T] | None:
+        """Give a whole checkpoint to `take`, which reads it and raises DamagedError if it can't.
+
+        The newest live one, or `first`; in its place, if it is damaged, the nearest whole ancestor unless `strict`.
+        None when nothing is saved. Raises CorruptCheckpointError when none is left, CheckpointPrunedError for a
+        `strict` one that isn't live, FencedError when damage turns out to be a newer attempt's doing, StorageError.
+        """
+        state = self.state()
+        if first is not None and first not in state.live:
+            if strict:
+                raise self._pruned(first)
+            first = None
+        sequence = state.live.newest if first is None else first
+        damaged: dict[int, DamagedError] = {}
+        while sequence is not None:
+            try:
+                entry = self.entry(sequence)
+                return entry, take(entry, read_manifest(self._calls, entry))
+            except DamagedError as damage:
+                state = self._look_again()
+                if sequence not in state.live:
+                    if strict:
+                        raise self._pruned(sequence) from damage
+                    sequence = state.live.newest
+                elif sequence not in damaged:
+                    damaged[sequence] = damage  # once more: what was wrong may have been the transfer
+                elif strict:
+                    raise CorruptCheckpointError(f"{self._label(sequence)} is damaged: {damage}") from damage
+                else:
+                    logger.error("%s is damaged: %s. Falling back to its parent", self._label(sequence), damage)
+                    sequence = self._ancestor(sequence, state)
+        if not damaged:
+            return None
+        raise CorruptCheckpointError(
+            f"no checkpoint of {self._calls.backend.uri} is left that is whole: "
+            + "; ".join(f"{number}: {damage}" for number, damage in damaged.items())
+        )
+
+    def _ancestor(self, sequence: int, state: State) -> int | None:
+        """The nearest live ancestor. Where the lineage can't be read, the next older live checkpoint."""
+        while True:
+            try:
+                parent = self.entry(sequence).parent
+            except DamagedError:
+                parent = state.live.below(sequence)
+            if parent is None or parent in state.live:
+                return parent
+            sequence = parent
+
+    def _look_again(self) -> State:
+        """The log as it is now; raises FencedError if this process doesn't hold it any more."""
+        if self._log is None:
+            state, _ = read_forward(self._calls, self.state())
+            return state
+        state, met = read_forward(self._calls, self._log.state)
+        for entry in met:
+            if isinstance(entry, Fence):
+                uri = self._calls.backend.uri
+                if state.deleted:
+                    raise StoreDeletedError(f"the store {uri} was deleted (log entry {entry.sequence})")
+                raise FencedError(
+                    f"attempt {self._log.attempt} (fence {self._log.fence}) of {uri} was overtaken by attempt "
+                    f"{entry.attempt} (log entry {entry.sequence}) while it was restoring; it has to end"
+                )
+        return state
+
+    def _pruned(self, sequence: int) -> CheckpointPrunedError:
+        return CheckpointPrunedError(f"{self._label(sequence)} isn't live: it was pruned, or never existed")
+
+    def _label(self, sequence: int) -> str:
+        return f"checkpoint {sequence} of {self._calls.backend.uri}"

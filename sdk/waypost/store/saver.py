@@ -1,0 +1,169 @@
+"""The queue of saves and the one thread that uploads: newest wins, nothing is lost without a word.
+
+One upload is in flight; behind it waits at most one save that nobody waits for, because a newer one takes its place
+(it ends as superseded). Saves that somebody waits for keep their turn.
+
+No lock is taken on the caller's side. A program may save from a signal handler that has interrupted a save of the
+same thread, and a lock held by the interrupted one would never be released: so the queue is a SimpleQueue, and who
+may decide a job's fate (the thread that uploads it, or a newer save that supersedes it) is settled by one
+non-blocking acquire of the job's own latch.
+"""
+
+from __future__ import annotations
+
+import collections
+import dataclasses
+import queue
+import threading
+from collections.abc import Callable, Mapping
+from typing import Any, Generic, TypeVar
+
+from waypost.errors import StorageError, SupersededError
+from waypost.log import logger
+from waypost.store.sources import Content
+
+T = TypeVar("T")
+
+
+class Latch(Generic[T]):
+    """A result that is set once; waiting for it can be interrupted, and setting it never blocks."""
+
+    def __init__(self) -> None:
+        self._closed = threading.Lock()
+        self._closed.acquire()
+        self._value: T | None = None
+        self._error: BaseException | None = None
+        self.done = False
+        self.seen = False
+        """Whether somebody has been told the error, or doesn't need to be any more."""
+
+    def set(self, value: T | None = None, error: BaseException | None = None) -> None:
+        """Settle it; to be called once."""
+        self._value, self._error = value, error
+        self.done = True
+        self._closed.release()
+
+    def wait(self, timeout: float | None = None) -> bool:
+        """Whether it was settled within `timeout` seconds."""
+        if not self.done:
+            if not self._closed.acquire(timeout=-1 if timeout is None else max(0.0, timeout)):
+                return False
+            self._closed.release()
+        return True
+
+    def peek(self) -> BaseException | None:
+        """What went wrong, for one's own use."""
+        return self._error
+
+    def tell(self) -> BaseException | None:
+        """What went wrong, for somebody who has to know."""
+        self.seen = True
+        return self._error
+
+    @property
+    def value(self) -> T:
+        """The result of what went well."""
+        assert self._value is not None
+        return self._value
+
+
+@dataclasses.dataclass(eq=False)
+class Job(Generic[T]):
+    """One save on its way."""
+
+    content: Content
+    step: int | None
+    metrics: Mapping[str, float]
+    metadata: Mapping[str, Any]
+    keeps_turn: bool
+    """Never superseded: somebody waits for it."""
+    latch: Latch[T] = dataclasses.field(default_factory=Latch)
+    _taken: threading.Lock = dataclasses.field(default_factory=threading.Lock)
+
+    def take(self) -> bool:
+        """Whether the caller is the one who settles this job."""
+        return self._taken.acquire(blocking=False)
+
+
+class _Action:
+    """Something else that takes its turn in the queue."""
+
+    def __init__(self, action: Callable[[], object]) -> None:
+        self._action = action
+        self.latch: Latch[bool] = Latch()
+
+    def run(self) -> None:
+        try:
+            self._action()
+        except BaseException as error:  # noqa: BLE001 - it is raised where the latch is waited for
+            self.latch.set(error=error)
+        else:
+            self.latch.set(True)
+
+
+class Saver(Generic[T]):
+    """Uploads jobs one after the other by `commit`, in a thread of its own."""
+
+    def __init__(self, commit: Callable[[Job[T]], T]) -> None:
+        self._commit = commit
+        self._queue: queue.SimpleQueue[Job[T] | _Action | None] = queue.SimpleQueue()
+        self._replaceable: Job[T] | None = None
+        self._failed: collections.deque[Latch[T]] = collections.deque()
+        self._thread = threading.Thread(target=self._run, name="waypost-saver", daemon=True)
+        self._thread.start()
+
+    def submit(self, job: Job[T]) -> None:
+        """Queue a save; the newest one that still waits, and that nobody waits for, is superseded."""
+        older, self._replaceable = self._replaceable, None if job.keeps_turn else job
+        self._queue.put(job)
+        if older is not None and older.take():
+            older.content.close()
+            older.latch.set(error=SupersededError("a newer save took this one's place before its upload began"))
+
+    def raise_failure(self) -> None:
+        """Raise the oldest failure that nobody has been told of yet."""
+        while self._failed:
+            latch = self._failed.popleft()
+            if not latch.seen and (error := latch.tell()) is not None:
+                raise error
+
+    def drain(self, timeout: float | None) -> bool:
+        """Wait until everything submitted before has ended: whether it has, within `timeout` seconds."""
+        return self.call(lambda: None).wait(timeout)
+
+    def call(self, action: Callable[[], object]) -> Latch[bool]:
+        """Do something in the saver's thread, behind everything submitted before."""
+        item = _Action(action)
+        self._queue.put(item)
+        return item.latch
+
+    def stop(self) -> None:
+        """End the thread once the queue is empty, and wait for it."""
+        self._queue.put(None)
+        self._thread.join()
+
+    def _run(self) -> None:
+        while (item := self._queue.get()) is not None:
+            if isinstance(item, _Action):
+                item.run()
+            elif item.take():
+                self._upload(item)
+
+    def _upload(self, job: Job[T]) -> None:
+        try:
+            value = self._commit(job)
+        except BaseException as error:  # noqa: BLE001 - it is raised where the save is waited for, or at the next one
+            logger.error("a save failed: %s", error)
+            self._failed.append(job.latch)
+            job.content.close()
+            job.latch.set(error=error)
+        else:
+            self._forgive()
+            job.content.close()
+            job.latch.set(value)
+
+    def _forgive(self) -> None:
+        """A newer save stands: what an earlier one failed to store is of no use any more, as if superseded."""
+        for latch in list(self._failed):
+            if isinstance(latch.peek(), StorageError):
+                latch.seen = True

@@ -1,0 +1,43 @@
+"""What the store takes from the world besides its backend: chance, time, and doing things at once.
+
+In one place and given from outside, so that a test, or a simulator that explores interleavings, can decide them.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime
+import random
+import secrets
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+
+
+def _now() -> datetime.datetime:
+    now = datetime.datetime.now(datetime.UTC)
+    return now.replace(microsecond=now.microsecond // 1000 * 1000)  # as precise as an entry writes it down
+
+
+def _nonce() -> str:
+    return secrets.token_hex(16)
+
+
+def _at_once(actions: Sequence[Callable[[], None]]) -> None:
+    with ThreadPoolExecutor(len(actions), "waypost-probe") as pool:
+        for outcome in [pool.submit(action) for action in actions]:
+            outcome.result()
+
+
+@dataclasses.dataclass(frozen=True)
+class Seams:
+    """Chance, time and concurrency, as they are unless a test says otherwise."""
+
+    nonce: Callable[[], str] = _nonce
+    now: Callable[[], datetime.datetime] = _now
+    """Wall time, written into entries for people; nothing is ever decided by it."""
+    clock: Callable[[], float] = time.monotonic
+    sleep: Callable[[float], None] = time.sleep
+    chance: Callable[[], float] = random.random
+    """From 0 up to 1: jitter between retries."""
+    at_once: Callable[[Sequence[Callable[[], None]]], None] = _at_once

@@ -1,0 +1,173 @@
+"""What is saved, made safe to change: `save()` returns once the program may go on with its source.
+
+Bytes are kept as they are. Files and folders are copied: into memory while they are small (which needs no writable
+disk), else into a private folder under TMPDIR. A caller that waits for the upload anyway needs no copy; its source is
+read in place, and a change under the reader's eyes is an error, because the checkpoint would be a mixture.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import errno
+import os
+import shutil
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from typing import Final
+
+from waypost.errors import ConfigurationError
+from waypost.log import logger
+from waypost.store import tree
+from waypost.store.keys import MAX_CHUNK, MIB
+from waypost.store.tree import Kind, Node
+
+Source = bytes | bytearray | memoryview | str | os.PathLike[str]
+
+BYTES_NAME: Final = b"_dst_cp"
+"""Under this name bytes come back as a file; Flyte's own choice."""
+MAX_IN_MEMORY: Final = 16 * MIB
+_NANO: Final = 10**9
+_FILE_MODE: Final = 0o644
+_READING: Final = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW
+
+
+@dataclasses.dataclass
+class Content:
+    """The nodes of one save, and where the bytes of its files are: in memory, or at a path."""
+
+    nodes: Sequence[Node]
+    places: Sequence[bytes | memoryview | None]
+    """For each node: content in memory, a path to read it from, or None for folders and links."""
+    in_memory: bool
+    copied: bool
+    """Whether the source may change while this is read."""
+    folder: str | None = None
+    """A private folder that goes with it."""
+
+    @property
+    def size(self) -> int:
+        """Bytes of its files together."""
+        return sum(node.size for node in self.nodes)
+
+    def pieces(self, index: int, most: int = MAX_CHUNK) -> Iterator[bytes | memoryview]:
+        """The content of the file at `index`, in pieces of at most `most` bytes, none empty.
+
+        Raises OSError when it can't be read, or isn't the same as when the node was made.
+        """
+        place = self.places[index]
+        if place is None:
+            return
+        if self.in_memory:
+            view = memoryview(place)
+            for start in range(0, len(view), most):
+                yield view[start : start + most]
+        else:
+            yield from _file_pieces(bytes(place), self.nodes[index], most, watch=not self.copied)
+
+    def close(self) -> None:
+        """Let go of the content, and remove the private copy."""
+        self.places = ()
+        if self.folder is not None:
+            shutil.rmtree(self.folder, ignore_errors=True)
+            self.folder = None
+
+
+def look(source: Source) -> Content:
+    """The source as it stands, to be read in place. Raises OSError, and ConfigurationError."""
+    if isinstance(source, (bytes, bytearray, memoryview)):
+        kept = source if isinstance(source, bytes) else bytes(source)
+        node = Node(BYTES_NAME, Kind.FILE, _FILE_MODE, time.time_ns(), len(kept))
+        return Content([node], [kept], in_memory=True, copied=True)
+    if not isinstance(source, (str, os.PathLike)):
+        raise ConfigurationError(
+            f"can't save a {type(source).__name__}: give bytes, or the path of a file or a folder (a text is a path; "
+            "to save text, encode it)"
+        )
+    path = os.fsencode(source)
+    if os.path.isdir(path):
+        nodes = tree.scan(path)
+        places = [os.path.join(path, node.path) if node.kind is Kind.FILE else None for node in nodes]
+        return Content(nodes, places, in_memory=False, copied=False)
+    real = os.path.realpath(path)
+    status = os.stat(real)
+    if not os.path.isfile(real):
+        raise ConfigurationError(f"can't save {tree.show(path)}: it is neither a file nor a folder")
+    node = tree.file_node(os.path.basename(os.path.normpath(path)), status)
+    return Content([node], [real], in_memory=False, copied=False)
+
+
+def copy(content: Content) -> Content:
+    """A private copy of what `look` found. Raises OSError: also when there is no room for it."""
+    if content.copied:
+        return content
+    if content.size <= MAX_IN_MEMORY:
+        blobs = [
+            b"".join(content.pieces(index)) if node.kind is Kind.FILE else None
+            for index, node in enumerate(content.nodes)
+        ]
+        return Content(content.nodes, blobs, in_memory=True, copied=True)
+    folder = tempfile.mkdtemp(prefix="waypost-save-")
+    copied = Content(content.nodes, [], in_memory=False, copied=True, folder=folder)
+    try:
+        places: list[bytes | None] = []
+        for index, node in enumerate(content.nodes):
+            place = os.fsencode(os.path.join(folder, str(index))) if node.kind is Kind.FILE else None
+            if place is not None:
+                with open(place, "xb") as file:
+                    for piece in content.pieces(index):
+                        file.write(piece)
+            places.append(place)
+        copied.places = places
+    except BaseException:
+        copied.close()
+        raise
+    return copied
+
+
+def copy_if_possible(content: Content) -> Content | None:
+    """As `copy`; None, with a warning, when the copy finds no room: the source has to be read in place then."""
+    try:
+        return copy(content)
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EROFS):
+            raise
+        logger.warning(
+            "can't copy %.1f MiB to %s to save them in the background (%s); this save blocks until it is durable. "
+            "Point TMPDIR to a volume with room for it",
+            content.size / MIB,
+            tempfile.gettempdir(),
+            error,
+        )
+        return None
+
+
+def _file_pieces(path: bytes, node: Node, most: int, *, watch: bool) -> Iterator[bytes]:
+    descriptor = os.open(path, _READING)
+    with open(descriptor, "rb", buffering=0) as file:
+        if watch:
+            _require_unchanged(descriptor, path, node)
+        left = node.size
+        while left:
+            piece = file.read(min(left, most))
+            if not piece:
+                raise _changed(path)
+            left -= len(piece)
+            yield piece
+        if watch:
+            _require_unchanged(descriptor, path, node)
+
+
+def _require_unchanged(descriptor: int, path: bytes, node: Node) -> None:
+    status = os.fstat(descriptor)
+    if (status.st_size, status.st_mtime_ns) != (node.size, node.mtime_ns):
+        raise _changed(path)
+
+
+def _changed(path: bytes) -> OSError:
+    return OSError(
+        errno.EBUSY,
+        "it changed while it was being saved, so the checkpoint would be a mixture and was not taken; save when "
+        "nothing writes to it",
+        tree.show(path),
+    )
