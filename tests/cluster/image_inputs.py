@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import re
 import shlex
+import shutil
 import subprocess
 from collections.abc import Iterable, Sequence
 from pathlib import Path, PurePosixPath
@@ -38,12 +39,12 @@ def locked_requirements(dockerfile: str) -> list[str]:
 
 def tracked_files(context: Path) -> list[str]:
     """Files of the folder that git does not ignore, new ones included; all files where git knows nothing."""
-    listing = subprocess.run(
-        ["git", "-C", str(context), "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
-        capture_output=True,
-        text=True,
-    )
-    names = [name for name in listing.stdout.split("\0") if name]
+    command = ["git", "-C", str(context), "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
+    if shutil.which("git") is not None:
+        listing = subprocess.run(command, capture_output=True, text=True).stdout
+        names = [name for name in listing.split("\0") if name]
+    else:
+        names = []
     if names:
         return sorted(name for name in set(names) if (context / name).is_file())
     return sorted(str(path.relative_to(context)) for path in context.rglob("*") if path.is_file())

@@ -55,7 +55,7 @@ class LocalCluster(Cluster):
             raise ClusterError("the local provider needs root: it makes links, mounts and cgroups")
         with locked(f"cluster-{self.name}"):
             if self._exists():
-                if not (trouble := self._trouble()):
+                if not (trouble := self._trouble(self._wanted)):
                     say(f"cluster {self.name} is up")
                     return
                 say(f"cluster {self.name} is not well ({'; '.join(trouble)}): starting it anew")
@@ -87,8 +87,7 @@ class LocalCluster(Cluster):
         """What runs, and what should but does not."""
         if not self._exists():
             return f"cluster {self.name}: down"
-        self._wanted = len(self._nodes())  # whoever asks how it is wants no other number
-        trouble = self._trouble()
+        trouble = self._trouble(nodes_wanted=0)
         lines = [f"cluster {self.name}: {'not well' if trouble else 'up'}, kubeconfig {self.kubeconfig}"]
         lines += [f"  {line}" for line in trouble]
         lines += [
@@ -236,7 +235,7 @@ class LocalCluster(Cluster):
     def _credentials(self) -> components.Credentials:
         return components.Credentials(self.folder / "certificates", addresses.API_SERVER)
 
-    def _trouble(self) -> list[str]:
+    def _trouble(self, nodes_wanted: int) -> list[str]:
         """Why the cluster can't be used as it is; empty when it can."""
         processes = Process.recorded(self.folder)
         ended = [f"{process.name} has ended" for process in processes if not process.alive]
@@ -244,8 +243,8 @@ class LocalCluster(Cluster):
             return ended or ["nothing of it runs"]
         if not self._api_ready():
             return ["the API server does not answer"]
-        if len(self._nodes()) < self._wanted:
-            return [f"it has {len(self._nodes())} nodes, and {self._wanted} are wanted"]
+        if len(self._nodes()) < nodes_wanted:
+            return [f"it has {len(self._nodes())} nodes, and {nodes_wanted} are wanted"]
         return [] if self._ready_nodes() >= {one.name for one in self._nodes()} else ["not all nodes are ready"]
 
     def _api_ready(self) -> bool:
