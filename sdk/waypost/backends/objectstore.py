@@ -4,8 +4,7 @@ One request per call: obstore's own retries are off, because the store decides w
 a retry below would turn our own success into "exists". Every PUT carries a checksum: S3 servers were seen to keep a
 truncated object when the client vanished during an unsigned PUT without one. Nothing is cached.
 
-Which error means what is read from obstore's exception and, where that is too coarse (a missing bucket looks like a
-missing key), from the server's own words, which every message carries.
+Which error means what is read from the server's own words (`answers.py`), which every message carries.
 """
 
 from __future__ import annotations
@@ -13,19 +12,11 @@ from __future__ import annotations
 import contextlib
 import datetime
 import os
-import re
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Final
 
-from waypost.backends.protocol import (
-    AbsentError,
-    BackendError,
-    ExistsError,
-    RefusedError,
-    TooLargeError,
-    UnreachableError,
-    UnsupportedError,
-)
+from waypost.backends.answers import Answer, meaning
+from waypost.backends.protocol import AbsentError, BackendError, RefusedError, TooLargeError, UnsupportedError
 from waypost.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -38,16 +29,7 @@ _REQUEST_TIMEOUT: Final = datetime.timedelta(seconds=120)
 """A pack of 32 MiB over a line of a few Mbit/s has to fit."""
 _CONNECT_TIMEOUT: Final = datetime.timedelta(seconds=10)
 _PAGE: Final = 1000
-
-_NO_BUCKET: Final = re.compile(r"NoSuchBucket|bucket does not exist|ContainerNotFound|InvalidBucketName", re.IGNORECASE)
-_DENIED: Final = re.compile(
-    r"AccessDenied|InvalidAccessKeyId|SignatureDoesNotMatch|ExpiredToken|InvalidToken|RequestTimeTooSkewed|"
-    r"AuthenticationFailed|AuthorizationFailure|status 40[13]|40[13] (Forbidden|Unauthorized)|permission",
-    re.IGNORECASE,
-)
-_UNSUPPORTED: Final = re.compile(r"NotImplemented|\b501\b")
-_MISTAKEN: Final = re.compile(r"\bstatus 400\b|400 Bad Request|InvalidRequest|PermanentRedirect|AuthorizationHeader")
-_CREDENTIALS_ADVICE: Final = "Check the credentials (secret or service account) and what they allow on this bucket"
+_RANGE_NOT_SATISFIABLE: Final = 416
 
 
 class ObjectStoreBackend:
@@ -73,7 +55,7 @@ class ObjectStoreBackend:
 
     def put_new(self, key: str, data: bytes) -> None:
         """Create `key`, or raise ExistsError."""
-        with self._translated():
+        with self._translated(creating=True):
             self._obstore.put(self._store, key, data, mode="create", use_multipart=False)
 
     def put(self, key: str, data: bytes | memoryview) -> None:
@@ -93,9 +75,12 @@ class ObjectStoreBackend:
     def get_range(self, key: str, start: int, length: int) -> bytes:
         """A part of the content of `key`."""
         with self._translated(reading=True):
-            answer = self._obstore.get(self._store, key, options={"range": (start, start + length)})
-            if answer.meta["size"] <= start:
-                return b""
+            try:
+                answer = self._obstore.get(self._store, key, options={"range": (start, start + length)})
+            except self._errors.BaseError as error:
+                if Answer.parse(str(error)).status == _RANGE_NOT_SATISFIABLE:
+                    return b""
+                raise
             return bytes(answer.bytes())
 
     def list(self, prefix: str, start_after: str = "", limit: int = 1000) -> list[str]:
@@ -118,33 +103,18 @@ class ObjectStoreBackend:
         """Connections close by themselves when idle."""
 
     @contextlib.contextmanager
-    def _translated(self, *, reading: bool = False) -> Iterator[None]:
+    def _translated(self, *, reading: bool = False, creating: bool = False) -> Iterator[None]:
         try:
             yield
         except BackendError:
             raise
-        except self._errors.AlreadyExistsError as error:
-            raise ExistsError(_words(error)) from error
-        except (self._errors.BaseError, OSError) as error:
-            raise self._kind(error, reading=reading) from error
-
-    def _kind(self, error: Exception, *, reading: bool) -> BackendError:
-        errors, words = self._errors, _words(error)
-        if _NO_BUCKET.search(words):
-            return RefusedError(words, "Create the bucket, or correct the URI")
-        if isinstance(error, (errors.NotFoundError, FileNotFoundError)):
-            if reading:
-                return AbsentError(words)
-            return RefusedError(words, "Check that the bucket exists and the URI names it")
-        if isinstance(error, errors.PreconditionError):
-            return ExistsError(words)
-        if isinstance(error, (errors.PermissionDeniedError, errors.UnauthenticatedError)) or _DENIED.search(words):
-            return RefusedError(words, _CREDENTIALS_ADVICE)
-        if isinstance(error, (errors.NotSupportedError, NotImplementedError)) or _UNSUPPORTED.search(words):
-            return UnsupportedError(words)
-        if isinstance(error, errors.InvalidPathError) or _MISTAKEN.search(words):
-            return RefusedError(words, "Check the URI, the endpoint and the region")
-        return UnreachableError(words, "Check the endpoint and that this pod may reach it")
+        except self._errors.NotSupportedError as error:
+            raise UnsupportedError(Answer.parse(str(error)).cause) from error
+        except self._errors.InvalidPathError as error:
+            raise RefusedError(Answer.parse(str(error)).cause, "Correct the URI") from error
+        except (self._errors.BaseError, OSError) as error:  # obstore's "not found" is Python's own FileNotFoundError
+            # not chained: the exception's text is a page of debugging, and all that matters of it is in the cause
+            raise meaning(str(error), reading=reading, creating=creating) from None
 
 
 def _open(uri: str, base_error: type[Exception]) -> ObjectStore:
@@ -164,10 +134,4 @@ def _open(uri: str, base_error: type[Exception]) -> ObjectStore:
             client["allow_http"] = endpoint.startswith("http://")
         return S3Store.from_url(uri, config=config, client_options=client, retry_config=retries)
     except (base_error, ValueError) as error:
-        raise ConfigurationError(f"can't use the checkpoint URI {uri}: {_words(error)}") from error
-
-
-def _words(error: Exception) -> str:
-    """What the server said, in one line: obstore appends a long debug dump of itself."""
-    text = str(error).partition("\n\nDebug source:")[0]
-    return " ".join(text.split()) or type(error).__name__
+        raise ConfigurationError(f"can't use the checkpoint URI {uri}: {Answer.parse(str(error)).cause}") from error

@@ -30,9 +30,24 @@ from waypost.backends.protocol import (
 from waypost.errors import ConfigurationError
 
 _NOT_PLACES: Final = frozenset(
-    {"blockcache", "cached", "filecache", "simplecache", "reference", "tar", "zip", "libarchive", "dir", "generic"}
+    {
+        *(
+            "blockcache",
+            "cached",
+            "filecache",
+            "simplecache",
+            "reference",
+            "tar",
+            "zip",
+            "libarchive",
+            "dir",
+            "generic",
+        ),
+        *("async_wrapper", "asyncwrapper", "local", "asynclocal"),
+        *("data", "http", "https", "git", "github", "gist", "jlab", "jupyter", "pyscript"),
+    }
 )
-"""fsspec's wrappers around other file systems: no place of their own."""
+"""What is no place of its own, has a backend of its own, or can't be written to."""
 
 _memory_lock: Final = threading.Lock()
 """memory:// lives in this process, and its create looks first and writes then."""
