@@ -37,10 +37,12 @@ def end(s: Situation) -> Decision | None:
         return look
     if pod.ended is None:
         return None
-    ended_at = min(pod.ended.finished or pod.seen_at, pod.seen_at)
-    if s.now >= ended_at + STRAGGLERS_MAY_TAKE:
+    patience_ends = min(pod.ended.finished or pod.seen_at, pod.seen_at) + STRAGGLERS_MAY_TAKE
+    if s.now >= patience_ends:
+        if pod.seen_at < patience_ends:  # a watch that lags may have kept its terminal phase from us
+            return Decision(LookAtPod(pod.name, pod.uid), f"has pod {pod.name} ended meanwhile?")
         return _book(s, pod)
-    remaining = (ended_at + STRAGGLERS_MAY_TAKE - s.now).total_seconds()
+    remaining = (patience_ends - s.now).total_seconds()
     return Decision(Wait(), f"container {pod.task_container} has ended, waiting for the pod's end", remaining)
 
 

@@ -81,9 +81,8 @@ def test_a_task_applied_again_waits_for_the_pod_of_its_deleted_namesake() -> Non
     old = Story()
     old.running()
     world = old.world
-    world.task = task(uid="a-new-uid")
-    world.task["metadata"]["resourceVersion"] = "5000"
-    world.version = 5000
+    world.delete_task()
+    world.apply_again(task(uid="a-new-uid"))
     story = Story()
     story.world = world
     story.restart()

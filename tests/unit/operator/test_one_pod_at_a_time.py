@@ -45,8 +45,19 @@ def test_a_pod_whose_other_containers_never_end_is_judged_after_30_seconds_and_t
     assert story.operator.wake_at == story.world.now + timedelta(seconds=30)
     story.operator.decisions.clear()
     story.settle(seconds=30)
-    assert story.steps()[:2] == ["WriteStatus", "DeletePod"]
+    assert story.steps()[:3] == ["LookAtPod", "WriteStatus", "DeletePod"]
     assert story.status["state"] == "Succeeded"
+
+
+def test_a_container_s_end_is_no_verdict_while_a_lagging_watch_may_hide_the_pod_s() -> None:
+    story = Story()
+    name = story.running()
+    story.world.shut_down(name)
+    story.settle()
+    story.world.end_shutdown(name)
+    story.world.now += timedelta(seconds=40)
+    story.operator.settle()
+    assert story.attempt(1)["outcome"] == Outcome.PREEMPTED
 
 
 def test_the_next_attempt_waits_until_the_straggling_pod_has_really_ended() -> None:
@@ -108,8 +119,7 @@ def test_status_put_back_by_a_restored_backup_goes_on_with_the_pod_that_runs() -
         story.world.exit(story.running(attempt), 75, document(attempt, step=attempt))
         story.settle()
     story.running(3)
-    assert story.world.task is not None
-    story.world.task["status"] = {}
+    story.world.put_status_back({})
     story.restart()
     story.operator.settle()
     assert story.status["attempt"] == 3

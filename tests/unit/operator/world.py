@@ -171,11 +171,49 @@ class World:
         self._changed("pod", pod)
         self.delete_pod(name, pod["metadata"]["uid"])
 
+    def shut_down(self, name: str) -> None:
+        """A graceful node shutdown, first half: the container's end is seen, and nothing of its reason."""
+        self.exit(name, 137, phase="Running")
+
+    def end_shutdown(self, name: str) -> None:
+        """Second half: the reason comes with the terminal phase."""
+        pod = self.pods[name]
+        target = {
+            "type": "DisruptionTarget",
+            "status": "True",
+            "reason": "TerminationByKubelet",
+            "lastTransitionTime": timestamp(self.now),
+        }
+        pod["status"] |= {"phase": "Failed", "reason": "Terminated", "conditions": [target]}
+        self._changed("pod", pod)
+
+    def lose_sight(self, name: str) -> None:
+        """To a watch with a label selector the pod is deleted, though only its label was changed for a moment."""
+        self._changed("pod", self.pods[name], "DELETED")
+        self._changed("pod", self.pods[name])
+
+    def end_straggler(self, name: str) -> None:
+        """The other containers of a pod whose task container ended before have ended too."""
+        code = self.pods[name]["status"]["containerStatuses"][0]["state"]["terminated"]["exitCode"]
+        self.pods[name]["status"]["phase"] = "Failed" if code else "Succeeded"
+        self._changed("pod", self.pods[name])
+
     def edit_spec(self, **changes: object) -> None:
         assert self.task is not None
         self.task["spec"] |= changes
         self.task["metadata"]["generation"] += 1
         self._changed("task", self.task)
+
+    def put_status_back(self, status: Json) -> None:
+        """A backup was restored, or somebody edited what is the operator's."""
+        assert self.task is not None
+        self.task["status"] = status
+        self._changed("task", self.task)
+
+    def apply_again(self, task: Json) -> None:
+        """A task of the same name takes the place of the one that was deleted, whose pods are still there."""
+        self.task = copy.deepcopy(task)
+        self._changed("task", self.task, "ADDED")
 
     def delete_task(self) -> None:
         """Background deletion: the task goes, its pods are collected."""
@@ -186,6 +224,19 @@ class World:
     def alive(self, task_uid: str) -> list[str]:
         pods = (Pod(raw, self.now) for raw in self.pods.values())
         return [pod.name for pod in pods if pod.owned_by(task_uid) and not pod.terminal]
+
+    def listed(self, until: int) -> tuple[Json | None, dict[str, Json]]:
+        """The task and its pods as they stood after that many events."""
+        task: Json | None = None
+        pods: dict[str, Json] = {}
+        for kind, event, obj in copy.deepcopy(self.log[:until]):
+            if kind == "task":
+                task = None if event == "DELETED" else obj
+            elif event == "DELETED":
+                pods.pop(obj["metadata"]["name"], None)
+            else:
+                pods[obj["metadata"]["name"]] = obj
+        return task, pods
 
     @property
     def status(self) -> Json:
@@ -211,21 +262,24 @@ class World:
 class Runtime:
     """One operator process: a cache fed by the watch and by answers, and the loop around `decide`."""
 
-    def __init__(self, world: World, faults: Random | None = None, rate: float = 0.0) -> None:
+    def __init__(self, world: World, faults: Random | None = None, rate: float = 0.0, *, behind: int = 0) -> None:
+        """A fresh start from a list that is `behind` events old, as an API server's watch cache may be."""
         self.world, self.faults, self.rate = world, faults, rate
+        self.late: list[Request] = []
+        """Creates without an answer that the API server may still carry out."""
         self.events: list[TaskEvent] = []
         self.decisions: list[Decision] = []
-        self.task = copy.deepcopy(world.task)
+        self.read = max(len(world.log) - behind, 1)
+        self.task, pods = world.listed(self.read)
         self.task_gone = False
         self.confirmed_at: datetime | None = None
         self.pods: dict[str, Pod] = {}
-        for raw in world.pods.values():
-            self._put(copy.deepcopy(raw))
+        for raw in pods.values():
+            self._put(raw)
         self.gone: set[str] = set()
         self.missing: set[str] = set()
         self.nodes: dict[str, NodeSeen] = {}
         self.refusal: CreateRefusal | None = None
-        self.read = len(world.log)
         self.wake_at: datetime | None = world.now
 
     # --- the watch and the sweep -----------------------------------------------------------------------------
@@ -374,6 +428,7 @@ class Runtime:
         if fate < self.rate / 4:
             raise Killed
         if fate < self.rate / 2:
+            self.late.append(request)
             raise NoAnswerError
         answer = request()
         if fate < self.rate * 3 / 4:
