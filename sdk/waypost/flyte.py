@@ -8,7 +8,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import ParamSpec, TypeVar, overload
+from typing import Final, ParamSpec, TypeVar, overload
 
 from waypost import attempt
 from waypost.checkpoints import Checkpoints
@@ -47,22 +47,26 @@ class SyncCheckpoint(Checkpoint):
     """
 
     def __init__(self, checkpoint_dest: str, checkpoint_src: str | None = None) -> None:
-        destination = Checkpoints(checkpoint_dest, attempt=_attempt_for(checkpoint_dest))
-        if not checkpoint_src:
-            source = None
-        elif checkpoint_src.rstrip("/") == checkpoint_dest.rstrip("/"):
-            source = destination
-        else:
-            source = Checkpoints(checkpoint_src, attempt=None)
+        dest, src = checkpoint_dest.rstrip("/"), (checkpoint_src or "").rstrip("/")
+        destination = Checkpoints(dest, attempt=_attempt_for(dest))
+        source = None
+        if src:
+            source = destination if src == dest else Checkpoints(src, attempt=None)
         super().__init__(destination, source)
+
+
+_attempts: Final[dict[str, int]] = {}
+"""By store: the attempt as which this process writes to it; a second SyncCheckpoint on it is no new attempt."""
 
 
 def _attempt_for(uri: str) -> int:
     told = attempt.Contract.from_env()
     if told is not None:
         return told.attempt
-    with Checkpoints(uri, attempt=None) as reader:
-        return reader.highest_attempt + 1
+    if uri not in _attempts:
+        with Checkpoints(uri, attempt=None) as reader:
+            _attempts[uri] = reader.highest_attempt + 1
+    return _attempts[uri]
 
 
 @overload

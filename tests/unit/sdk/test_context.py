@@ -271,7 +271,16 @@ def test_sync_checkpoint_resumes_from_one_store_and_saves_to_another(tmp_path: P
     assert checkpoint.prev_exists()
     assert checkpoint.read() == b"from the old run"
     checkpoint.write(b"to the new one")
-    assert SyncCheckpoint(new + "/third", new).read() == b"to the new one"
+    assert checkpoint.read() == b"from the old run"
+    assert SyncCheckpoint((tmp_path / "third").as_uri(), new).read() == b"to the new one"
+
+
+def test_two_sync_checkpoints_of_one_process_on_one_store_do_not_cut_each_other_off(store: str) -> None:
+    first, second = SyncCheckpoint(store), SyncCheckpoint(store)
+    first.write(b"1")
+    second.write(b"2")
+    first.write(b"3")
+    assert SyncCheckpoint(store + "-other", store).read() == b"3"
 
 
 @pytest.mark.parametrize("source", [None, ""])

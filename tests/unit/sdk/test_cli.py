@@ -1,0 +1,74 @@
+"""The command line: what it prints of a store, its version, its second name."""
+
+from __future__ import annotations
+
+import json
+from importlib.metadata import entry_points, version
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from waypost import Checkpoints
+from waypost.cli import cli
+
+
+def invoke(*words: str) -> str:
+    done = CliRunner().invoke(cli, words, catch_exceptions=False)
+    assert done.exit_code == 0, done.output
+    return done.output
+
+
+@pytest.fixture
+def filled(store: str) -> str:
+    """A store with two checkpoints by two attempts."""
+    with Checkpoints(store, attempt=1) as checkpoints:
+        checkpoints.save(b"12345", step=10, metrics={"loss": 0.5}, metadata={"note": "first"}, wait=True)
+    with Checkpoints(store, attempt=2) as checkpoints:
+        checkpoints.save(b"1234567", wait=True)
+    return store
+
+
+def test_ls_lists_the_live_checkpoints_newest_first(filled: str) -> None:
+    head, newest, older, last = invoke("checkpoints", "ls", filled).splitlines()
+    assert head.split() == ["sequence", "step", "attempt", "bytes", "created"]
+    assert newest.split()[1:4] == ["-", "2", "7"]
+    assert older.split()[1:4] == ["10", "1", "5"]
+    assert last == "2 live, not completed, highest attempt 2"
+
+
+def test_ls_of_a_completed_store_says_so(filled: str) -> None:
+    with Checkpoints(filled, attempt=3) as checkpoints:
+        checkpoints.complete()
+    assert invoke("checkpoints", "ls", filled).splitlines()[-1] == "2 live, completed, highest attempt 3"
+
+
+def test_show_prints_the_newest_or_the_one_asked_for(filled: str) -> None:
+    newest = json.loads(invoke("checkpoints", "show", filled))
+    assert (newest["attempt"], newest["step"], newest["sizeBytes"]) == (2, None, 7)
+    asked = json.loads(invoke("checkpoints", "show", filled, str(newest["parent"])))
+    assert (asked["attempt"], asked["step"], asked["metrics"], asked["metadata"]) == (
+        1,
+        10,
+        {"loss": 0.5},
+        {"note": "first"},
+    )
+
+
+def test_looking_changes_nothing(filled: str, tmp_path: Path) -> None:
+    def files() -> dict[Path, float]:
+        return {path: path.stat().st_mtime_ns for path in (tmp_path / "store").rglob("*")}
+
+    before = files()
+    invoke("checkpoints", "ls", filled)
+    invoke("checkpoints", "show", filled)
+    assert files() == before
+
+
+def test_version_is_the_distributions() -> None:
+    assert invoke("--version") == f"waypost, version {version('waypost')}\n"
+
+
+def test_kubectl_finds_it_as_a_plugin() -> None:
+    scripts = {script.name: script.value for script in entry_points(group="console_scripts", module="waypost.cli")}
+    assert scripts["waypost"] == scripts["kubectl-waypost"] == "waypost.cli:main"
