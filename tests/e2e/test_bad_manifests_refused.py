@@ -23,7 +23,7 @@ REFUSED: dict[str, tuple[Change, str]] = {
         ("spec.template.spec.containers", []),
         "spec.template.spec.containers in body should have at least 1 items",
     ),
-    "a name too long for its pods": (("metadata.name", "n" * 53), "can't be longer than 52 characters"),
+    "a name too long for its pods": (("metadata.name", "n" * 53), "52 characters"),
     "retries below 0": (("spec.failurePolicy.maxFailures", -1), "maxFailures"),
     "another restart policy": (("spec.template.spec.restartPolicy", "Always"), "restartPolicy must be Never"),
     "no uri": (("spec.checkpoint.uri", None), "spec.checkpoint.uri"),

@@ -7,18 +7,23 @@ from __future__ import annotations
 
 import asyncio
 import concurrent.futures
+import selectors
 import threading
+import time
 from collections.abc import Coroutine
 from typing import Any, TypeVar
 
 _T = TypeVar("_T")
+CLOSE_SECONDS = 10.0
 
 
 class Background:
     """A running loop; `call` runs a coroutine on it and waits for its result, `spawn` doesn't wait."""
 
     def __init__(self, name: str) -> None:
-        self._loop = asyncio.new_event_loop()
+        self._selector = selectors.DefaultSelector()
+        self._loop = asyncio.SelectorEventLoop(self._selector)
+        self._own_descriptors = len(self._selector.get_map())
         self._thread = threading.Thread(target=self._loop.run_forever, name=name, daemon=True)
         self._thread.start()
 
@@ -32,14 +37,17 @@ class Background:
 
     def close(self) -> None:
         """Cancel what still runs, let it clean up, and end the thread."""
-        self.call(_cancel_all())
+        self.call(self._cancel_all())
         self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join(30.0)
+        self._thread.join(CLOSE_SECONDS)
         self._loop.close()
 
-
-async def _cancel_all() -> None:
-    tasks = asyncio.all_tasks() - {asyncio.current_task()}
-    for task in tasks:
-        task.cancel()
-    await asyncio.gather(*tasks, return_exceptions=True)
+    async def _cancel_all(self) -> None:
+        tasks = asyncio.all_tasks() - {asyncio.current_task()}
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        # TLS connections close by a handshake that goes on after the session's close has returned.
+        deadline = time.monotonic() + CLOSE_SECONDS
+        while len(self._selector.get_map()) > self._own_descriptors and time.monotonic() < deadline:
+            await asyncio.sleep(0.01)
