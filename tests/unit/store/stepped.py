@@ -1,0 +1,234 @@
+"""A store in memory whose every request a test can decide, and the world around it (time, chance) to match.
+
+A request can answer, lose its answer, be refused, or hang in the network and be carried out later, even after its
+client is gone: what the store's rules are about. Nothing sleeps.
+"""
+
+from __future__ import annotations
+
+import collections
+import dataclasses
+import datetime
+import itertools
+import json
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from waypost.backends.protocol import (
+    AbsentError,
+    ExistsError,
+    RefusedError,
+    TooLargeError,
+    UnreachableError,
+)
+from waypost.store import keys
+from waypost.store.calls import Budget, Calls
+from waypost.store.entries import Checkpoint, Entry, decode
+from waypost.store.handle import WritingHandle
+from waypost.store.info import CheckpointInfo
+from waypost.store.reading import Reading
+from waypost.store.saver import Job
+from waypost.store.seams import Seams
+from waypost.store.sources import look
+from waypost.store.start import Writer
+
+BUDGET = Budget(seconds=20.0)
+_numbers = itertools.count(1)
+
+Fault = Callable[[Callable[[], None]], None]
+
+
+def lose_answer(execute: Callable[[], None]) -> None:
+    """The server carries it out; the answer gets lost."""
+    execute()
+    raise UnreachableError("connection reset by peer")
+
+
+def fail(execute: Callable[[], None]) -> None:
+    """The request never arrives."""
+    raise UnreachableError("connection refused")
+
+
+def refuse(execute: Callable[[], None]) -> None:
+    """The server says no."""
+    raise RefusedError("403 Forbidden, AccessDenied")
+
+
+class SteppedBackend:
+    """Objects in memory; `plan` decides what happens to the next requests."""
+
+    def __init__(self) -> None:
+        self.uri = f"stepped://{next(_numbers)}"
+        self.objects: dict[str, bytes] = {}
+        self.requests: list[tuple[str, str]] = []
+        self.hanging: list[Callable[[], None]] = []
+        self.before: Callable[[str, str], None] = lambda operation, key: None
+        """Called ahead of every request: where another process takes its step."""
+        self._plans: collections.deque[tuple[str, str, Fault]] = collections.deque()
+
+    def plan(self, operation: str, key: str, *faults: Fault) -> None:
+        """The next requests of this operation on keys that start with `key` meet these faults, one each."""
+        self._plans.extend((operation, key, fault) for fault in faults)
+
+    def hang(self, execute: Callable[[], None]) -> None:
+        """A fault: the request stays in the network until `deliver`; its client hears nothing."""
+        self.hanging.append(execute)
+        raise UnreachableError("timed out")
+
+    def deliver(self) -> list[Exception | None]:
+        """The server carries out what hangs in the network; the answers reach nobody."""
+        answers: list[Exception | None] = []
+        while self.hanging:
+            try:
+                self.hanging.pop(0)()
+                answers.append(None)
+            except ExistsError as error:
+                answers.append(error)
+        return answers
+
+    def put_new(self, key: str, data: bytes) -> None:
+        def execute() -> None:
+            if key in self.objects:
+                raise ExistsError(f"{key} exists")
+            self.objects[key] = bytes(data)
+
+        self._request("put_new", key, execute)
+
+    def put(self, key: str, data: bytes | memoryview) -> None:
+        kept = bytes(data)
+        self._request("put", key, lambda: self.objects.__setitem__(key, kept))
+
+    def get(self, key: str, limit: int) -> bytes:
+        self._request("get", key, lambda: None)
+        if key not in self.objects:
+            raise AbsentError(key)
+        if len(self.objects[key]) > limit:
+            raise TooLargeError(f"it has {len(self.objects[key])} bytes")
+        return self.objects[key]
+
+    def get_range(self, key: str, start: int, length: int) -> bytes:
+        self._request("get_range", key, lambda: None)
+        if key not in self.objects:
+            raise AbsentError(key)
+        return self.objects[key][start : start + length]
+
+    def list(self, prefix: str, start_after: str = "", limit: int = 1000) -> list[str]:
+        self._request("list", prefix, lambda: None)
+        found = [key for key in self.objects if key.startswith(prefix) and "/" not in key.removeprefix(prefix)]
+        return sorted(key for key in found if key > start_after)[:limit]
+
+    def delete(self, key: str) -> None:
+        self._request("delete", key, lambda: self.objects.__delitem__(key) if key in self.objects else None)
+
+    def close(self) -> None:
+        pass
+
+    def _request(self, operation: str, key: str, execute: Callable[[], None]) -> None:
+        self.before(operation, key)
+        self.requests.append((operation, key))
+        for index, (wanted, prefix, fault) in enumerate(self._plans):
+            if wanted == operation and key.startswith(prefix):
+                del self._plans[index]
+                fault(execute)
+                return
+        execute()
+
+    # --- What stands in the store ------------------------------------------------------------------------------
+    def entry(self, sequence: int) -> Entry:
+        return decode(self.objects[keys.log_key(sequence)], sequence)
+
+    def log(self) -> Sequence[str]:
+        """The types of the entries, oldest first."""
+        numbers = sorted(number for key in self.objects if (number := keys.log_sequence(key)) is not None)
+        return [self.entry(number).type for number in numbers]
+
+    def corrupt(self, key: str) -> None:
+        """Change one byte in the middle."""
+        content = bytearray(self.objects[key])
+        content[len(content) // 2] ^= 1
+        self.objects[key] = bytes(content)
+
+    def rewrite(self, sequence: int, **changes: Any) -> None:
+        """Replace an entry by a valid one with other members, as another writer might have put it."""
+        self.objects[keys.log_key(sequence)] = dataclasses.replace(self.entry(sequence), **changes).encode()
+
+    def packs(self) -> Sequence[str]:
+        return sorted(key for key in self.objects if key.startswith(keys.PACKS))
+
+
+@dataclasses.dataclass
+class World:
+    """Time that passes only by sleeping, nonces that are numbers, races run one after the other."""
+
+    time: float = 0.0
+    nonces: itertools.count[int] = dataclasses.field(default_factory=itertools.count)
+
+    def seams(self) -> Seams:
+        return Seams(
+            nonce=lambda: f"nonce-{next(self.nonces)}-{id(self)}",
+            now=lambda: datetime.datetime(2026, 11, 23, tzinfo=datetime.UTC) + datetime.timedelta(seconds=self.time),
+            clock=lambda: self.time,
+            sleep=self.sleep,
+            chance=lambda: 1.0,
+            at_once=_one_after_the_other,
+        )
+
+    def sleep(self, seconds: float) -> None:
+        self.time += seconds
+
+
+def _one_after_the_other(actions: Sequence[Callable[[], None]]) -> None:
+    for action in actions:
+        action()
+
+
+class Process:
+    """One process of an attempt, without its thread: it saves in the caller's, so that a test owns every step."""
+
+    def __init__(self, backend: SteppedBackend, attempt: int = 1, pod: str | None = None) -> None:
+        self.backend = backend
+        self.world = World()
+        self.told: list[CheckpointInfo] = []
+        self.calls = Calls(backend, self.world.seams(), BUDGET)
+        self.handle = WritingHandle(self.calls, Writer(attempt, pod), lambda: None, self.told.append, BUDGET)
+        self.handle.saver.stop()
+
+    @property
+    def log(self) -> Any:
+        return self.handle.log
+
+    def save(self, data: bytes, step: int | None = None) -> CheckpointInfo:
+        job: Job[CheckpointInfo] = Job(look(data), step, {}, {}, keeps_turn=True)
+        return self.handle._save(job)
+
+    def complete(self) -> None:
+        self.handle.log.append(self.handle._complete_entry)
+
+    def restore(self, first: int | None = None, *, strict: bool = False) -> tuple[int, bytes] | None:
+        """The sequence and content of what a restore gives."""
+        return deliver(self.calls, Reading(self.calls, self.handle.log), first, strict=strict)
+
+
+def read(backend: SteppedBackend, first: int | None = None, *, strict: bool = False) -> tuple[int, bytes] | None:
+    """What an outside reader's restore gives."""
+    calls = Calls(backend, World().seams(), BUDGET)
+    return deliver(calls, Reading(calls), first, strict=strict)
+
+
+def deliver(calls: Calls, reading: Reading, first: int | None, *, strict: bool) -> tuple[int, bytes] | None:
+    from waypost.store.packs import read_pieces
+
+    def take(entry: Checkpoint, manifest: Any) -> bytes:
+        return b"".join(bytes(piece.data) for piece in read_pieces(calls, entry, manifest))
+
+    delivered = reading.deliver(take, first, strict=strict)
+    return None if delivered is None else (delivered[0].sequence, delivered[1])
+
+
+def large(tag: bytes) -> bytes:
+    """Content that needs a pack."""
+    return tag * (keys.MAX_INLINE // len(tag) + 1)
+
+
+def format_file() -> bytes:
+    return json.dumps({"format": 1, "mode": "conditional"}).encode()
