@@ -67,8 +67,10 @@ def build_image(
     wheels = wheelhouse(locks) if locks else None
     inputs = [name, text, *(f"{key}={value}" for key, value in sorted(arguments.items()))]
     archive = _archive(name, digest(inputs, context, files))
+    if archive.exists():
+        return archive
     with locked("buildah"):
-        if archive.exists():
+        if archive.exists():  # another process built it while we waited
             return archive
         require_packages(("buildah",))
         if BASE_IMAGE in arguments.values():
@@ -89,6 +91,8 @@ def build_image(
 def base_archive() -> Path:
     """The base image as an OCI archive; made by debootstrap the first time, which takes a minute or two."""
     archive = _archive(BASE_IMAGE, digest([BASE_IMAGE, *_BASE_INCLUDES], Path("/"), []))
+    if archive.exists():
+        return archive
     with locked("base-image"):
         if archive.exists():
             return archive

@@ -16,6 +16,7 @@ import argparse
 import json
 import os
 import shutil
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -56,7 +57,7 @@ def snapshot() -> Snapshot:
     return {
         "processes": sorted(_processes()),
         "mounts": sorted(line.split()[4] for line in _read("/proc/self/mountinfo").splitlines()),
-        "links": sorted(entry.name for entry in Path("/sys/class/net").iterdir()),
+        "links": sorted(name for _, name in socket.if_nameindex()),
         "addresses": _lines("ip", "-o", "address", without=("valid_lft",)),
         "routes": _lines("ip", "route", "show", "table", "all"),
         "network namespaces": _lines("ip", "netns", "list"),

@@ -8,6 +8,7 @@ changed: by us, by the kubelet (which insists on some) and by the CNI plugins.
 from __future__ import annotations
 
 import json
+import socket
 import subprocess
 from pathlib import Path
 
@@ -86,7 +87,7 @@ def _tables() -> list[str]:
 
 
 def _exists(link: str) -> bool:
-    return Path("/sys/class/net", link).exists()
+    return link in (name for _, name in socket.if_nameindex())
 
 
 def _setting(name: str) -> Path:
