@@ -12,7 +12,7 @@ import functools
 import json
 from typing import Final
 
-from waypost.backends.protocol import ExistsError, UnreachableError, UnsupportedError
+from waypost.backends.protocol import BackendError, ExistsError, UnreachableError, UnsupportedError
 from waypost.errors import ConfigurationError, StorageError
 from waypost.log import logger
 from waypost.store import keys
@@ -122,6 +122,8 @@ def _create(calls: Calls, key: str, data: bytes) -> bool:
             uncertain = True
             if not patience.pause():
                 raise calls.error("probe", error, patience) from error
+        except BackendError as error:
+            raise calls.error("probe", error) from error
         else:
             return True
 

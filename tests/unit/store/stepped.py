@@ -206,7 +206,12 @@ class Process:
 
     def restore(self, first: int | None = None, *, strict: bool = False) -> tuple[int, bytes] | None:
         """The sequence and content of what a restore gives."""
-        return deliver(self.calls, Reading(self.calls, self.handle.log), first, strict=strict)
+        delivered = deliver(self.calls, Reading(self.calls, self.handle.log), first, strict=strict)
+        if delivered is not None:
+            entry = self.backend.entry(delivered[0])
+            assert isinstance(entry, Checkpoint)
+            self.handle.resumed(entry)
+        return delivered
 
 
 def read(backend: SteppedBackend, first: int | None = None, *, strict: bool = False) -> tuple[int, bytes] | None:
