@@ -90,6 +90,7 @@ class Checkpoints:
         saving: Budget = SAVING,
     ) -> None:
         """`backend` (in place of `uri`), `seams`, `starting` and `saving` are for tests."""
+        report()  # before anything can fail: from here on an uncaught error sets the exit code the operator judges by
         told = Contract.from_env()
         if backend is None:
             backend = open_backend(_chosen_uri(uri, told))
