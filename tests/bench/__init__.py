@@ -1,0 +1,1 @@
+"""Measurements: ratios from interleaved runs against the same server, never absolute claims."""
