@@ -23,9 +23,10 @@ more than 50 steps is a bug: log it and requeue after a few seconds. What each s
 **LookAtTask**      GET (quorum, no resourceVersion parameter): `task` and `task_confirmed_at` = now; 404 or another
                     UID: `task_gone` = True. Another UID is another task under the same key: after the Forget of
                     the old one, observe the new one from scratch.
-**LookAtPod**       GET (quorum). Found: put it into this task's pods with `seen_at` = now, whoever owns it, and take
-                    its UID out of `missing`; `uid` (if not '') and every cached pod of that name with another UID
-                    join `gone`. 404: `uid` and every cached pod of that name join `gone`.
+**LookAtPod**       GET (quorum). Found: put it into this task's pods with `seen_at` = `looked_at` = now, whoever owns
+                    it (`looked_at` stays as long as this version is the newest known), and take its UID out of
+                    `missing`; `uid` (if not '') and every cached pod of that name with another UID join `gone`.
+                    404: `uid` and every cached pod of that name join `gone`.
 **LookAtNode**      GET: `nodes[pod_uid]` = NodeSeen(PRESENT with raw, GONE on 404, UNREADABLE on 403).
 **Forget**          emit the events, drop the entry.
 **Wait**            put the key back after `requeue_after` (None: only when something changes).

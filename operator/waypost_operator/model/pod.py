@@ -31,10 +31,13 @@ class Ended:
 
 @dataclasses.dataclass(frozen=True)
 class Pod:
-    """One pod as last seen; `seen_at` is when the operator received that state (UTC)."""
+    """One pod as last seen."""
 
     raw: Json
     seen_at: datetime
+    """When the operator received this state, from whatever source (UTC); a watch may have told it late."""
+    looked_at: datetime | None = None
+    """When a live GET last showed this very state; None when only a watch or a list did."""
 
     @property
     def name(self) -> str:

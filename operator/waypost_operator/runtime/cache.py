@@ -100,7 +100,7 @@ class Cache:
             task=record.task.raw,
             task_gone=record.gone,
             task_confirmed_at=record.confirmed_at(),
-            pods=tuple(Pod(seen.raw, seen.at) for seen in (*existing, *record.strangers.values(), *last_states)),
+            pods=tuple(Pod(*seen) for seen in (*existing, *record.strangers.values(), *last_states)),
             gone=frozenset(record.gone_pods),
             missing=frozenset(missing),
             nodes=dict(record.nodes),
@@ -178,13 +178,14 @@ class Cache:
             self._records.pop(key, None)
 
     # --- news about pods -------------------------------------------------------------------------------------
-    def put_pod(self, raw: Object, at: datetime) -> Key | None:
-        """A version of a pod was seen. Strangers are not kept; `put_stranger` is for those in the way."""
+    def put_pod(self, raw: Object, at: datetime, *, looked: bool = False) -> Key | None:
+        """A version of a pod was seen, by a live GET if `looked`. Strangers are not kept; see `read_pod`."""
         task, pod = task_of_pod(raw), names(raw)
         if task is None:
             return None
+        seen = Seen(raw, at, at if looked else None)
         if uid(raw) in self._gone:
-            return self._improve_last_state(task, Seen(raw, at))
+            return self._improve_last_state(task, seen)
         known = self._pods.get(pod)
         if known is not None and uid(known.raw) != uid(raw):
             if not is_newer(raw, known.raw):
@@ -195,23 +196,23 @@ class Cache:
         if known is not None and news:
             self._unindex(known.raw)
         if news:
-            self._pods[pod] = Seen(raw, at)
+            self._pods[pod] = seen
             self._missing_pods.pop(pod, None)
             self._pods_by_task.setdefault(task, set()).add(pod)
             for record in self._records.get(task, []):
                 record.strangers.pop(pod.name, None)
         elif known is not None and version(known.raw) == version(raw):
-            self._pods[pod] = Seen(known.raw, at)
+            self._pods[pod] = Seen(known.raw, at, seen.looked or known.looked)
         return task if news else None
 
     def read_pod(self, task: Key, raw: Object, at: datetime) -> None:
         """A live GET, made for this task, found this pod: it exists, whoever it belongs to."""
         if task_of_pod(raw) == task:
-            self.put_pod(raw, at)
+            self.put_pod(raw, at, looked=True)
         else:
             record = self.record(task)
             if record is not None:
-                record.strangers[names(raw).name] = Seen(raw, at)
+                record.strangers[names(raw).name] = Seen(raw, at, at)
         if self._missing_pods.get(names(raw)) == uid(raw):
             del self._missing_pods[names(raw)]
 

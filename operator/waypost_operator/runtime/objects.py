@@ -26,6 +26,8 @@ class Seen(NamedTuple):
 
     raw: Object
     at: datetime
+    looked: datetime | None = None
+    """When a live GET last showed this very version; None when only a watch or a list did."""
 
 
 def uid(obj: Object) -> str:

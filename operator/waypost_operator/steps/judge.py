@@ -39,7 +39,7 @@ def end(s: Situation) -> Decision | None:
         return None
     patience_ends = min(pod.ended.finished or pod.seen_at, pod.seen_at) + STRAGGLERS_MAY_TAKE
     if s.now >= patience_ends:
-        if pod.seen_at < patience_ends:  # a watch that lags may have kept its terminal phase from us
+        if pod.looked_at is None or pod.looked_at < patience_ends:  # a lagging watch may hide its terminal phase
             return Decision(LookAtPod(pod.name, pod.uid), f"has pod {pod.name} ended meanwhile?")
         return _book(s, pod)
     remaining = (patience_ends - s.now).total_seconds()

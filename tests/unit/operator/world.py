@@ -413,7 +413,7 @@ class Runtime:
         self.gone |= ({uid} | cached) - {found, ""}
         if found is not None:
             self._put(answer.body)
-            self.pods[found] = Pod(self.pods[found].raw, self.world.now)
+            self.pods[found] = Pod(self.pods[found].raw, self.world.now, self.world.now)
             self.missing.discard(found)
 
     def _task_answered(self, answer: Answer) -> None:

@@ -52,6 +52,17 @@ def test_the_same_version_again_is_no_news_but_tells_when_it_was_last_seen() -> 
     assert seen(cache).pods[0].seen_at == LATE
 
 
+def test_a_live_look_at_a_pod_counts_for_the_version_that_it_showed() -> None:
+    cache = with_task(pod(version=10))
+    assert seen(cache).pods[0].looked_at is None
+    cache.read_pod(KEY, pod(version=10), LATE)
+    assert seen(cache).pods[0].looked_at == LATE
+    cache.put_pod(pod(version=10), LATE)
+    assert seen(cache).pods[0].looked_at == LATE
+    cache.put_pod(pod(version=11), LATE)
+    assert seen(cache).pods[0].looked_at is None
+
+
 def test_a_task_counts_as_confirmed_only_in_the_version_that_the_api_server_answered() -> None:
     cache = Cache()
     cache.put_task(task(version=10), EARLY)
