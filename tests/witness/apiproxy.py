@@ -166,7 +166,8 @@ class ApiProxy:
         return web.Response(status=answer.status, body=payload, headers=_forwarded(answer.headers))
 
     async def _stream(self, incoming: web.Request, request: Request) -> web.StreamResponse:
-        async with self._send(incoming, None) as answer:
+        body = await incoming.read() if incoming.can_read_body else None  # a review of one's own rights is a POST
+        async with self._send(incoming, body) as answer:
             request.status = answer.status
             outgoing = web.StreamResponse(status=answer.status, headers=_forwarded(answer.headers))
             await outgoing.prepare(incoming)

@@ -71,12 +71,16 @@ class OperatorProcess:
 
     def wait_for(self, words: str, seconds: float = 30.0) -> None:
         """Until the log contains these words."""
+        self.wait_for_count(words, 1, seconds)
+
+    def wait_for_count(self, words: str, count: int, seconds: float = 30.0) -> None:
+        """Until the log contains these words so many times."""
         deadline = time.monotonic() + seconds
-        while words not in self.said():
+        while self.said().count(words) < count:
             assert self._process is not None
             ended = self._process.poll()
             assert ended is None, f"the operator ended with status {ended}:\n{self.said()}"
-            assert time.monotonic() < deadline, f"the operator did not say {words!r}:\n{self.said()}"
+            assert time.monotonic() < deadline, f"the operator did not say {words!r} {count} time(s):\n{self.said()}"
             time.sleep(0.02)
 
     def __enter__(self) -> OperatorProcess:

@@ -111,7 +111,7 @@ class Stage:
             if holds(answer):
                 return answer
             if time.monotonic() > deadline:
-                raise AssertionError(f"not within {seconds:g} s: {what}; last seen: {answer}\n{self._tails()}")
+                raise AssertionError(f"not within {seconds:g} s: {what}; last seen: {answer}\n{self.tails()}")
             await asyncio.sleep(0.01)
 
     async def pod(self, name: str, seconds: float = 30.0, other_than: str = "") -> Object:
@@ -143,7 +143,8 @@ class Stage:
         )
         return condition(status, kind)
 
-    def _tails(self) -> str:
+    def tails(self) -> str:
+        """The ends of the operators' logs."""
         tails = []
         for log in self.logs:
             lines = log.read_text(encoding="utf-8", errors="replace").splitlines()[-60:]
