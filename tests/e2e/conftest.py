@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import re
+import uuid
 from collections.abc import Callable, Generator, Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -80,6 +81,7 @@ def scenes(stage: Stage, request: pytest.FixtureRequest, tmp_path: Path) -> Iter
 
 @pytest.fixture
 def scene(scenes: Callable[[str], Scene], request: pytest.FixtureRequest) -> Scene:
-    """The scene of one test, in a namespace called after it."""
+    """The scene of one test, in a namespace called after it; no two runs share one, since a namespace takes its time
+    to go."""
     name = re.sub(r"[^a-z0-9]+", "-", request.node.name.removeprefix("test_").lower())
-    return scenes(f"e2e-{name[:50].strip('-')}")
+    return scenes(f"e2e-{name[:45].strip('-')}-{uuid.uuid4().hex[:6]}")

@@ -6,6 +6,8 @@ its retries; once it is put right, the task goes on by itself where its last sav
 
 from __future__ import annotations
 
+import uuid
+
 from tests.cluster.s3_in_cluster import credentials_secret
 from tests.e2e.scene import SECRET, Json, Scene
 from tests.e2e.stage import STORAGE
@@ -38,7 +40,7 @@ def assert_it_recovered(scene: Scene) -> None:
 
 
 def test_a_missing_bucket_is_named_and_the_task_starts_once_it_is_there(scene: Scene) -> None:
-    bucket = f"late-{scene.namespace}"[:60]
+    bucket = f"late-{uuid.uuid4().hex}"  # none that an earlier run has made
     scene.apply(task(scene, "train", program(scene), uri=f"s3://{bucket}/runs", policy=quick(failures=0)))
     condition = storage_trouble(scene)
     assert condition["reason"] == ConditionReason.STORAGE_UNAVAILABLE
@@ -52,7 +54,7 @@ def test_a_missing_bucket_is_named_and_the_task_starts_once_it_is_there(scene: S
 
 def test_wrong_credentials_are_called_that_and_what_was_saved_before_is_still_there(scene: Scene) -> None:
     right = credentials_secret(STORAGE, scene.namespace, SECRET)
-    wrong = {**right, "data": {**right["data"], "AWS_SECRET_ACCESS_KEY": "d3Jvbmc="}}
+    wrong = {**right, "stringData": {**right["stringData"], "AWS_SECRET_ACCESS_KEY": "wrong"}}
     command = stepping(scene, "train", steps=20, every=5, pace=0.2)
     scene.apply(task(scene, "train", command, policy=quick(failures=0)))
     scene.wait_saved("train", 5)

@@ -52,10 +52,14 @@ def test_killed_before_and_after_each_write_it_still_keeps_every_promise(
     scene.evict("train-1")
     status = scene.wait_finished("train", 400)
 
+    print(f"{scene.namespace}: the operator lived {operator.life} times", *map(str, operator.deaths), sep="\n  ")
     assert operator.unexpected_ends == []
     _promises_kept(scene, "train", [0, None, 15])
-    assert [one["outcome"] for one in status["attempts"]] == ["Preempted", "Recoverable", "Completed"]
-    assert (status["counts"]["preemptions"], status["counts"]["failures"]) == (1, 0)
+    evicted, recoverable, completed = (one["outcome"] for one in status["attempts"])
+    # An evicted pod is gone a second after its end: if no operator lived in that second, nobody knows how it ended.
+    assert evicted in ("Preempted", "Unknown")
+    assert (recoverable, completed) == ("Recoverable", "Completed")
+    assert status["counts"]["failures"] == 0
     struck = {
         when: {_what(death.write) for death in operator.deaths if death.when == when} for when in ("before", "after")
     }

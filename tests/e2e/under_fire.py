@@ -33,6 +33,9 @@ class Death:
     write: Request | None
     when: When | None
 
+    def __str__(self) -> str:
+        return f"life {self.life}: {self.when} {self.write}" if self.write else f"life {self.life}: at random"
+
 
 class OperatorUnderFire:
     """Keeps an operator for one namespace alive, through a proxy, while it is entered as a context manager."""
