@@ -29,10 +29,10 @@ class Story:
         assert isinstance(step, Wait | Forget)
         return step
 
-    def restart(self) -> None:
-        """The operator dies; the next one knows nothing but what it lists."""
+    def restart(self, *, behind: int = 0) -> None:
+        """The operator dies; the next one knows nothing but what it lists, from `behind` events ago."""
         said = self.operator.events
-        self.operator = Runtime(self.world)
+        self.operator = Runtime(self.world, behind=behind)
         self.operator.events = said
 
     def running(self, attempt: int = 1, *, seconds: float = 0.0) -> str:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import copy
 from datetime import timedelta
 
+import pytest
+
 from tests.unit.operator.story import Story, document
 from tests.unit.operator.tasks import UID
 from waypost.contract import ConditionReason, Document, Outcome
@@ -71,6 +73,25 @@ def test_the_next_attempt_waits_until_the_straggling_pod_has_really_ended() -> N
     story.world.remove(name)
     story.settle(seconds=1)
     assert story.pods == ["train-2"]
+
+
+@pytest.mark.parametrize("phase", ["before its deletion", "while it terminates"])
+def test_a_straggling_pod_is_waited_for_even_by_an_operator_whose_list_is_too_old_to_show_it(phase: str) -> None:
+    story = Story()
+    name = story.running()
+    story.world.exit(name, 75, document(1, step=3), phase="Running")
+    story.world.now += timedelta(seconds=30)
+    story.operator.watch()
+    if phase == "before its deletion":
+        while "finished" not in story.last:
+            story.operator.step()
+    else:
+        story.operator.settle()
+    story.restart(behind=len(story.world.log))
+    assert not story.operator.pods
+    story.operator.settle()
+    assert story.world.alive(UID) == [name]
+    assert len(story.world.created) == 1
 
 
 def test_a_pod_of_an_earlier_attempt_that_may_still_run_is_deleted_at_sight() -> None:

@@ -71,7 +71,7 @@ class History:
         """The next operator starts from a list that may be old."""
         faults = None if self.calm else self.dice
         late = self.operator.late
-        self.operator = Runtime(self.world, faults, FAULT_RATE, behind=self.dice.choice([0, 0, 3, 12]))
+        self.operator = Runtime(self.world, faults, FAULT_RATE, behind=self.dice.choice([0, 0, 3, 12, 60]))
         self.operator.late = late
 
     def carry_out_late(self) -> None:
