@@ -68,7 +68,7 @@ def registry(
     async def pod_event(event: kopf.RawEvent, **_: Any) -> None:
         intake.pod_event(event["type"], dict(event["object"]))
 
-    @kopf.on.probe(registry=handlers)
+    @kopf.on.probe(id="healthy", registry=handlers)
     async def healthy(**_: Any) -> str:
         found = complaints()
         if found:

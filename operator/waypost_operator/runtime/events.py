@@ -26,8 +26,8 @@ from waypost_operator.runtime.objects import Key, Object, names, uid
 
 logger = logging.getLogger(__name__)
 
-LONGEST_NOTE: Final = 1000
-"""Characters; the API refuses notes over 1 KiB."""
+LONGEST_NOTE: Final = 1024
+"""Bytes of UTF-8; the API refuses longer ones."""
 SECONDS_BETWEEN_PATCHES: Final = 60.0
 REMEMBERED: Final = 5_000
 WAITING_AT_MOST: Final = 2_000
@@ -51,6 +51,11 @@ class EventPoster:
         self._clock = clock
         self._waiting: asyncio.Queue[tuple[Object, TaskEvent]] = asyncio.Queue(WAITING_AT_MOST)
         self._told: OrderedDict[Key, _Told] = OrderedDict()
+
+    @property
+    def waiting(self) -> int:
+        """How many Events wait to be posted."""
+        return self._waiting.qsize()
 
     def tell(self, task: Object, event: TaskEvent) -> None:
         """Take an Event to be posted soon; dropped, with a log line, when too many wait."""
@@ -115,7 +120,7 @@ class EventPoster:
             "type": event.type,
             "reason": str(event.reason),
             "action": ACTION,
-            "note": event.message[:LONGEST_NOTE],
+            "note": event.message.encode()[:LONGEST_NOTE].decode(errors="ignore"),
             "reportingController": contract.FIELD_MANAGER,
             "reportingInstance": self._instance[:128],
             "regarding": {

@@ -27,7 +27,7 @@ from waypost_operator.runtime.leader import Election
 from waypost_operator.runtime.objects import Key
 from waypost_operator.runtime.queue import KeyQueue
 from waypost_operator.runtime.resync import Resync
-from waypost_operator.runtime.witness import WatchWitness
+from waypost_operator.runtime.witness import STALE_SECONDS, WatchWitness
 from waypost_operator.runtime.worker import Worker
 
 logger = logging.getLogger(__name__)
@@ -55,13 +55,14 @@ class Operator:
         namespaces: Sequence[str] = (),
         resync_seconds: float = 300.0,
         workers: int = 8,
+        stale_seconds: float = STALE_SECONDS,
     ) -> None:
         self._election = None if lease is None else Election(Client(api), lease, identity)
         client = Client(api, authority=self._election or Unconditional())
         self._resync_seconds = resync_seconds
         self.cache = Cache()
         self.queue: KeyQueue[Key] = KeyQueue()
-        self.witness = WatchWitness()
+        self.witness = WatchWitness(stale_seconds)
         self.intake = Intake(self.cache, self.queue, self.witness, utc_now)
         self.events = EventPoster(client, identity)
         self.resync = Resync(client, self.cache, self.queue, self.witness, utc_now, namespaces)

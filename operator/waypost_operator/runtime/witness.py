@@ -42,9 +42,10 @@ class _Expected:
 
 
 class WatchWitness:
-    """Keeps count of what the watch owes us; `clock` is monotonic, in seconds."""
+    """Keeps count of what the watch owes us, and for how long; `clock` is monotonic, in seconds."""
 
-    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, stale_seconds: float = STALE_SECONDS, clock: Callable[[], float] = time.monotonic) -> None:
+        self._stale_seconds = stale_seconds
         self._clock = clock
         self._expected: dict[tuple[Kind, Key], _Expected] = {}
         self._shown: dict[tuple[Kind, Key], tuple[str, str]] = {}
@@ -83,5 +84,5 @@ class WatchWitness:
         return [
             f"the watch of {kind} has not shown version {owed.version} of {key} for {now - owed.since:.0f} s"
             for (kind, key), owed in self._expected.items()
-            if now - owed.since > STALE_SECONDS
+            if now - owed.since > self._stale_seconds
         ]

@@ -26,6 +26,8 @@ logger = logging.getLogger(__name__)
 MOST_STEPS: Final = 50
 """Steps in a row for one task; more is a decision that goes round in circles, which only a bug can do."""
 CIRCLE_SECONDS: Final = 5.0
+SHORTEST_WAIT_SECONDS: Final = 0.05
+"""A moment that a decision waits for may be a rounding error away; asking again at once would only spin."""
 
 
 class Worker:
@@ -90,7 +92,7 @@ class Worker:
             if isinstance(decision.step, Wait):
                 logger.debug("%s: %s: %s", key, step, decision.why, extra=_fields(key, observed.task))
                 if decision.requeue_after is not None:
-                    self._queue.add(key, decision.requeue_after)
+                    self._queue.add(key, max(SHORTEST_WAIT_SECONDS, decision.requeue_after))
                 self._cache.forget_pods(key, forgettable(observed))
                 return None
             if self._stopping:

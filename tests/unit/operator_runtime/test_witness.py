@@ -17,7 +17,7 @@ class Clock:
 
 def make() -> tuple[WatchWitness, Clock]:
     clock = Clock()
-    return WatchWitness(clock), clock
+    return WatchWitness(clock=clock), clock
 
 
 def test_a_write_that_never_comes_back_through_the_watch_is_reported() -> None:
