@@ -61,8 +61,9 @@ def play(stage: Stage, clock: Clock) -> int:
         tempfile.TemporaryDirectory(prefix="waypost-demo-") as folder,
         Scene(stage, NAMESPACE, Path(folder)) as scene,
     ):
+        began = clock.seconds
         result = watch_pi(scene, clock)
-        shown = screen.pi(scene, result, expected_result())
+        shown = screen.pi(scene, result, expected_result(), clock.seconds - began)
         complaints = check_pi(scene, result)
         words = watch_use_checkpoint(scene, clock)
         if scene.outcome(USE_CHECKPOINT) != "Succeeded":

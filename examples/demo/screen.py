@@ -48,7 +48,7 @@ def _steps(run: Run | None) -> str:
     return f"{run.done[0]} to {run.done[-1]}"
 
 
-def pi(scene: Scene, result: str, expected: str) -> str:
+def pi(scene: Scene, result: str, expected: str, seconds: float) -> str:
     """The screen for the task `pi`."""
     status, told = scene.status("pi"), scene.ledger("pi")
     same = "the same, to the last bit, as without any preemption" if result == expected else f"EXPECTED {expected}"
@@ -63,7 +63,7 @@ def pi(scene: Scene, result: str, expected: str) -> str:
     lines = [f"  {name.ljust(widths[0])}   {value.ljust(widths[1])}   {why}".rstrip() for name, value, why in rows]
     return "\n".join(
         [
-            f"Task pi: {scene.outcome('pi')}",
+            f"Task pi: {scene.outcome('pi')}, {seconds:.0f} s after it was applied",
             "",
             attempts(status, told),
             "",
@@ -76,11 +76,11 @@ def pi(scene: Scene, result: str, expected: str) -> str:
 
 
 def use_checkpoint(scene: Scene, words: dict[str, str]) -> str:
-    """The screen for Flyte's example: what each attempt said, and how it ended."""
+    """The screen for Flyte's example: what each attempt printed, and how it ended."""
     status = scene.status("use-checkpoint")
-    rows = [("attempt", "why it ended", "what it said at its start")]
+    rows = [("attempt", "why it ended", "what it printed at its start")]
     for one in status["attempts"]:
-        said = words.get(one.get("pod", ""), "").strip().splitlines()
-        rows.append((str(one["attempt"]), ENDS.get(one["outcome"], one["outcome"]), said[0][:60] if said else ""))
+        said = [line for line in words.get(one.get("pod", ""), "").splitlines() if " at iteration " in line]
+        rows.append((str(one["attempt"]), ENDS.get(one["outcome"], one["outcome"]), said[0] if said else "nothing"))
     heading = f"Task use-checkpoint (the example of Flyte's documentation): {scene.outcome('use-checkpoint')}"
     return f"{heading}\n\n{table(rows)}"
