@@ -12,7 +12,6 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
-from aiohttp import web
 
 from tests.cluster import ControlPlane
 from tests.witness.apiproxy import ApiProxy, Request, When
@@ -180,37 +179,3 @@ async def test_a_write_of_somebody_else_in_between_is_respected(
     conflicts = [request for request in proxy.writes if request.status == 409]
     assert len(conflicts) >= 3, [str(request) for request in proxy.writes]
     assert "Traceback" not in operator.said()
-
-
-class DeafProxy(ApiProxy):
-    """A proxy whose watches open and then stay silent while `deaf` is set: no event, no bookmark, no end."""
-
-    def __init__(self, kubeconfig: Path) -> None:
-        super().__init__(kubeconfig)
-        self.deaf = threading.Event()
-
-    async def _stream(self, incoming: web.Request, request: Request) -> web.StreamResponse:
-        if "watch" not in incoming.query or not self.deaf.is_set():
-            return await super()._stream(incoming, request)
-        silent = web.StreamResponse(headers={"Content-Type": "application/json"})
-        await silent.prepare(incoming)
-        while self.deaf.is_set():
-            await asyncio.sleep(0.05)
-        await silent.write_eof()
-        return silent
-
-
-async def test_what_a_silent_watch_hides_is_found_by_the_sweep(
-    plane: ControlPlane, stage: Stage, kubelet: Kubelet, launch: Callable[..., OperatorProcess], tmp_path: Path
-) -> None:
-    deaf_proxy = DeafProxy(plane.kubeconfig)
-    with deaf_proxy:
-        deaf_proxy.deaf.set()
-        launch("--resync-seconds", "1", kubeconfig=deaf_proxy.kubeconfig(tmp_path / "proxied"), leader=False)
-        async with judged(plane, stage, tmp_path):
-            await stage.apply("train")
-            status = await drive(stage, kubelet, "train", seconds=60)
-        deaf_proxy.deaf.clear()
-    assert status["state"] == "Succeeded"
-    assert status["counts"]["failures"] == 0
-    assert status["attempts"][0]["outcome"] in ("Preempted", "Unknown"), "the pod may be gone before a sweep sees it"

@@ -1,0 +1,116 @@
+"""A watch that is open and tells nothing: the sweep goes on with the work, and the health check asks for a restart."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
+
+import pytest
+from aiohttp import web
+from kubernetes.aio.client import ApiClient, Configuration
+from kubernetes.aio.config import load_kube_config
+
+from tests.cluster import ControlPlane
+from tests.cluster.asking import free_ports
+from tests.witness.apiproxy import ApiProxy, Request
+from waypost_operator import handlers
+from waypost_operator.runtime.operator import Operator
+
+from .course import drive
+from .kubelet import Kubelet
+from .process import OperatorProcess
+from .stage import Stage
+
+pytestmark = pytest.mark.integration
+
+
+class DeafProxy(ApiProxy):
+    """A proxy whose watches open and then stay silent while `deaf` is set: no event, no bookmark, no end."""
+
+    def __init__(self, kubeconfig: Path) -> None:
+        super().__init__(kubeconfig)
+        self.deaf = threading.Event()
+
+    async def _stream(self, incoming: web.Request, request: Request) -> web.StreamResponse:
+        if "watch" not in incoming.query or not self.deaf.is_set():
+            return await super()._stream(incoming, request)
+        silent = web.StreamResponse(headers={"Content-Type": "application/json"})
+        await silent.prepare(incoming)
+        while self.deaf.is_set():
+            await asyncio.sleep(0.05)
+        await silent.write_eof()
+        return silent
+
+
+@pytest.fixture
+def proxy(plane: ControlPlane) -> Iterator[DeafProxy]:
+    proxy = DeafProxy(plane.kubeconfig)
+    with proxy:
+        yield proxy
+        proxy.deaf.clear()
+
+
+async def test_what_a_silent_watch_hides_is_found_by_the_sweep(
+    stage: Stage, kubelet: Kubelet, proxy: DeafProxy, launch: Callable[..., OperatorProcess], tmp_path: Path
+) -> None:
+    proxy.deaf.set()
+    launch("--resync-seconds", "1", kubeconfig=proxy.kubeconfig(tmp_path / "proxied"), leader=False)
+    await stage.apply("train")
+    status = await drive(stage, kubelet, "train", seconds=60)
+    assert status["state"] == "Succeeded"
+    assert status["counts"]["failures"] == 0
+    assert status["attempts"][0]["outcome"] in ("Preempted", "Unknown"), "the pod may be gone before a sweep sees it"
+
+
+def health(port: int) -> int:
+    """HTTP status of the health check; 0 while nobody answers."""
+    try:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/healthz", timeout=10) as response:
+            return int(response.status)
+    except urllib.error.HTTPError as error:
+        return error.code
+    except OSError:
+        return 0
+
+
+async def serve(kubeconfig: Path, namespace: str, port: int, stop: asyncio.Event) -> None:
+    """An operator in this process, for the patience of its health check: one second instead of some minutes."""
+
+    async def connect() -> Configuration:
+        found = Configuration()
+        await load_kube_config(str(kubeconfig), client_configuration=found)  # type: ignore[no-untyped-call]
+        return found
+
+    async with ApiClient(await connect()) as api:
+        operator = Operator(api, "in-process", None, [namespace], resync_seconds=1.0, stale_seconds=1.0)
+        working = asyncio.create_task(operator.run())
+        registry = handlers.registry(operator.intake, operator.complaints, connect)
+        try:
+            await handlers.serve(registry, [namespace], port, stop, started=lambda: None)
+        finally:
+            working.cancel()
+            await asyncio.gather(working, return_exceptions=True)
+
+
+async def test_the_health_check_fails_while_what_was_written_does_not_come_back(
+    stage: Stage, proxy: DeafProxy, tmp_path: Path
+) -> None:
+    [port] = free_ports(1)
+    proxy.deaf.set()
+    stop = asyncio.Event()
+    serving = asyncio.create_task(serve(proxy.kubeconfig(tmp_path / "proxied"), stage.namespace, port, stop))
+    try:
+        await stage.apply("train")
+        await stage.status("train", lambda status: status.get("podUID"), "pod recorded")
+        asking = partial(asyncio.to_thread, health, port)
+        await stage.until("the health check fails", asking, lambda status: status == 500)
+        proxy.deaf.clear()
+        await stage.until("the health check passes again", asking, lambda status: status == 200)
+    finally:
+        stop.set()
+        await serving
