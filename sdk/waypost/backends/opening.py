@@ -26,6 +26,8 @@ def canonical_uri(uri: str) -> str:
     if not uri:
         raise ConfigurationError("the checkpoint URI is empty; give one like s3://bucket/prefix or file:///folder")
     match = _SCHEME.fullmatch(uri)
+    if match is None and ("://" in uri or "::" in uri):
+        raise ConfigurationError(f"can't use the checkpoint URI {uri}: it is neither a URI nor a plain path")
     if match is None:
         return f"file://{os.path.abspath(uri)}"
     scheme, rest = match[1].lower(), match[2].rstrip("/")
