@@ -29,6 +29,7 @@ from waypost_operator.model.observed import CreateRefusal, Observed
 from waypost_operator.runtime.cache import Cache
 from waypost_operator.runtime.client import NODES, PODS, TASKS, Accepted, Client, Refused, Unclear
 from waypost_operator.runtime.events import EventPoster
+from waypost_operator.runtime.logs import log_fields
 from waypost_operator.runtime.objects import Key, Object, names, uid
 from waypost_operator.runtime.witness import Kind, WatchWitness
 
@@ -190,5 +191,6 @@ class Applier:
 
     def _tell(self, task: Object, events: Iterable[TaskEvent]) -> None:
         for event in events:
-            logger.info("%s %s: %s", event.reason, names(task), event.message)
+            words = event.message.replace("\n", " ")
+            logger.info("told the user: %s: %s", event.reason, words, extra=log_fields(names(task), task))
             self._events.tell(task, event)

@@ -18,6 +18,7 @@ from waypost_operator.model.decision import Wait
 from waypost_operator.runtime.apply import Applier, Later
 from waypost_operator.runtime.cache import Cache
 from waypost_operator.runtime.errors import NotLeadingError
+from waypost_operator.runtime.logs import log_fields
 from waypost_operator.runtime.objects import Key
 from waypost_operator.runtime.queue import KeyQueue
 
@@ -65,17 +66,17 @@ class Worker:
         try:
             later = await self._steps(key)
         except NotLeadingError as error:
-            logger.warning("%s", error, extra=_fields(key))
+            logger.warning("%s", error, extra=log_fields(key))
             self._queue.add_failed(key)
         except Exception:
             delay = self._queue.add_failed(key)
-            logger.exception("deciding about %s failed, next try in %.1f s", key, delay, extra=_fields(key))
+            logger.exception("deciding failed, next try in %.1f s", delay, extra=log_fields(key))
         else:
             if later is None:
                 self._queue.forgive(key)
                 return
             delay = self._queue.add_failed(key, later.at_least)
-            logger.warning("%s: %s; next try in %.1f s", key, later.why, delay, extra=_fields(key))
+            logger.warning("%s; next try in %.1f s", later.why, delay, extra=log_fields(key))
 
     async def _steps(self, key: Key) -> Later | None:
         for _ in range(MOST_STEPS):
@@ -90,24 +91,17 @@ class Worker:
             decision = decide(observed)
             step = type(decision.step).__name__
             if isinstance(decision.step, Wait):
-                logger.debug("%s: %s: %s", key, step, decision.why, extra=_fields(key, observed.task))
+                logger.debug("%s: %s", step, decision.why, extra=log_fields(key, observed.task))
                 if decision.requeue_after is not None:
                     self._queue.add(key, max(SHORTEST_WAIT_SECONDS, decision.requeue_after))
                 self._cache.forget_pods(key, forgettable(observed))
                 return None
             if self._stopping:
                 return None  # whoever leads next observes for itself
-            logger.info("%s: %s: %s", key, step, decision.why, extra=_fields(key, observed.task))
+            logger.info("%s: %s", step, decision.why, extra=log_fields(key, observed.task))
             outcome = await self._applier.carry_out(key, observed, decision.step)
             if isinstance(outcome, Later):
                 return outcome
-        logger.error("%s took %d steps without coming to rest: this is a bug", key, MOST_STEPS, extra=_fields(key))
+        logger.error("%d steps without coming to rest: this is a bug", MOST_STEPS, extra=log_fields(key))
         self._queue.add(key, CIRCLE_SECONDS)
         return None
-
-
-def _fields(key: Key, task: dict[str, object] | None = None) -> dict[str, object]:
-    """What a log line says in fields of its own, so that one task or attempt can be searched for."""
-    status = (task or {}).get("status")
-    attempt = status.get("attempt") if isinstance(status, dict) else None
-    return {"namespace": key.namespace, "task": key.name} | ({"attempt": attempt} if attempt is not None else {})
