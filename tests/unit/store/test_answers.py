@@ -78,8 +78,8 @@ def test_the_cause_is_the_servers_words_and_the_request_and_nothing_else() -> No
 
 
 def test_an_answer_that_is_no_xml_is_shown_as_it_is() -> None:
-    text = "Error performing GET http://h/x in 1ms - Server returned non-2xx status code: 502 Bad Gateway: <html>nginx</html>"
-    assert Answer.parse(text).cause == "502 Bad Gateway, <html>nginx</html> (GET http://h/x)"
+    text = "Error performing GET http://h/x in 1ms - Server returned non-2xx status code: 502 Bad Gateway: <html>nginx"
+    assert Answer.parse(text).cause == "502 Bad Gateway, <html>nginx (GET http://h/x)"
 
 
 def test_no_answer_names_the_root_cause() -> None:

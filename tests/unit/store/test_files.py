@@ -181,7 +181,7 @@ def test_a_path_that_leads_through_a_file_is_refused_by_name(tmp_path: Path) -> 
 
 
 def test_an_unwritable_path_is_named_with_what_to_do() -> None:
-    """As another user than root, for whom nothing is unwritable; imports come first, for root's home is closed to it."""
+    """As another user than root, for whom nothing is unwritable; imports come first, as root's home is closed."""
     program = """
         import os, waypost, waypost.checkpoints, waypost.backends.file
         if os.getuid() == 0:
