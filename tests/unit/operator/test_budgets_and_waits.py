@@ -83,9 +83,9 @@ def test_a_step_that_an_earlier_attempt_had_reached_is_no_progress(outcome: Outc
     assert settled(outcome, step=40, known=40, before=worn).since_progress.failures >= 3
 
 
-def wait(outcome: Outcome, *, progressed: bool = False, attempt: int = 5, **since: int) -> float:
-    entry = Attempt(attempt=attempt, outcome=outcome, progressed=progressed, finished="2026-11-23T12:00:00Z")
-    return backoff.delay(entry, SinceProgress(**since), TEN, "a-uid").total_seconds()
+def wait(outcome: Outcome, *, progressed: bool = False, since: dict[str, int] | None = None) -> float:
+    entry = Attempt(attempt=5, outcome=outcome, progressed=progressed, finished="2026-11-23T12:00:00Z")
+    return backoff.delay(entry, SinceProgress(**since or {}), TEN, "a-uid").total_seconds()
 
 
 @pytest.mark.parametrize("outcome", [Outcome.PREEMPTED, Outcome.DELETED, Outcome.RECOVERABLE])
@@ -108,9 +108,9 @@ def test_whatever_made_progress_is_relaunched_at_once(outcome: Outcome) -> None:
     ],
 )
 def test_each_kind_waits_by_its_own_count_from_its_first_or_second(outcome: Outcome, count: str, first: int) -> None:
-    assert wait(outcome, **{count: first - 1}) == 0
+    assert wait(outcome, since={count: first - 1}) == 0
     for doubling, expected in enumerate((10, 20, 40, 80, 160, 320, 600, 600, 600)):
-        assert expected * 0.9 <= wait(outcome, **{count: first + doubling}) <= expected
+        assert expected * 0.9 <= wait(outcome, since={count: first + doubling}) <= expected
 
 
 @given(
@@ -144,10 +144,10 @@ def test_a_task_fails_when_its_failures_exceed_what_is_allowed(failures: int, al
     assert (ending is not None) is over
 
 
-@pytest.mark.parametrize(
-    "outcome",
-    sorted(set(Outcome) - {Outcome.FAILED, Outcome.RECOVERABLE, Outcome.COMPLETED, Outcome.CHECKPOINT_CORRUPT}),
-)
+ENDING = {Outcome.FAILED, Outcome.RECOVERABLE, Outcome.COMPLETED, Outcome.CHECKPOINT_CORRUPT}
+
+
+@pytest.mark.parametrize("outcome", sorted(set(Outcome) - ENDING))
 def test_no_end_but_a_failure_ends_a_task_whose_failures_are_used_up(outcome: Outcome) -> None:
     worn = SinceProgress(failures=99, preemptions=99, unknown=99, storage=99, refused=99)
     assert completion.ending(Attempt(attempt=9, outcome=outcome), worn, FailurePolicy(max_failures=0)) is None

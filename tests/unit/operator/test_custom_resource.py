@@ -74,7 +74,7 @@ def test_every_string_list_and_number_is_bounded() -> None:
 def test_everything_is_explained() -> None:
     for path, node in nodes(schema()):
         if path and not path.endswith(("[]", "{}")):
-            assert node.get("description", "").endswith((".", "?")) or len(node.get("description", "")) > 20, path
+            assert node.get("description"), f"kubectl explain has nothing to say about {path}"
 
 
 def test_every_rule_in_cel_says_what_its_offender_did() -> None:

@@ -15,11 +15,13 @@ from waypost_operator.specs.pod import TemplateError, build
 MAIN = {"name": "main", "image": "trainer:1", "command": ["python", "train.py"]}
 
 
-def with_template(spec: Json | None = None, metadata: Json | None = None, **more: object) -> Json:
+def with_template(spec: Json | None = None, metadata: Json | None = None, task_spec: Json | None = None) -> Json:
     template: Json = {"spec": {"containers": [copy.deepcopy(MAIN)], **(spec or {})}}
     if metadata is not None:
         template["metadata"] = metadata
-    return task(template=template, **more)
+    body = task(template=template)
+    body["spec"] |= task_spec or {}
+    return body
 
 
 def environment(pod: Json, container: int = 0) -> dict[str, str]:
@@ -86,7 +88,7 @@ def test_credentials_come_from_the_secret_beside_the_template_s_own_sources() ->
     own = {"configMapRef": {"name": "settings"}}
     body = with_template(
         {"containers": [MAIN | {"envFrom": [own]}]},
-        checkpoint={"uri": "s3://bucket/runs", "credentialsSecretRef": {"name": "s3"}},
+        task_spec={"checkpoint": {"uri": "s3://bucket/runs", "credentialsSecretRef": {"name": "s3"}}},
     )
     assert build(body, 1)["spec"]["containers"][0]["envFrom"] == [own, {"secretRef": {"name": "s3"}}]
     assert "envFrom" not in build(with_template(), 1)["spec"]["containers"][0]
@@ -154,7 +156,7 @@ def test_the_task_container_is_the_named_the_annotated_or_the_first(
 ) -> None:
     metadata = {"annotations": {contract.ANNOTATION_DEFAULT_CONTAINER: annotation}} if annotation else None
     more = {"container": container} if container else {}
-    pod = build(with_template({"containers": [MAIN, {"name": "side", "image": "s"}]}, metadata, **more), 1)
+    pod = build(with_template({"containers": [MAIN, {"name": "side", "image": "s"}]}, metadata, more), 1)
     assert Pod(pod, NO_TIME).task_container == expected
     (with_contract,) = [entry["name"] for entry in pod["spec"]["containers"] if "env" in entry]
     assert with_contract == expected
