@@ -289,7 +289,7 @@ class Checkpoints:
 
     @property
     def _restoring(self) -> Calls:
-        return self._calls.within(SAVING, stop.check_start)
+        return self._calls.interruptible(stop.check_start)
 
     def _deliver(self, take: Callable[[Checkpoint, Manifest], T], which: Which) -> tuple[Checkpoint, T] | None:
         self._require_usable()

@@ -25,6 +25,9 @@ if TYPE_CHECKING:
 _AMAZON: Final = ("s3", "s3a")
 _GOOGLE: Final = ("gs", "gcs")
 
+_ENDPOINTS: Final = ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL", "AZURE_STORAGE_ENDPOINT", "GOOGLE_BASE_URL")
+"""Where a server of one's own is named; plain HTTP is spoken only to one that is named so."""
+
 _REQUEST_TIMEOUT: Final = datetime.timedelta(seconds=120)
 """A pack of 32 MiB over a line of a few Mbit/s has to fit."""
 _CONNECT_TIMEOUT: Final = datetime.timedelta(seconds=10)
@@ -123,6 +126,7 @@ def _open(uri: str, base_error: type[Exception]) -> ObjectStore:
     scheme, _, place = uri.partition("://")
     retries: RetryConfig = {"max_retries": 0, "retry_timeout": _REQUEST_TIMEOUT}
     client: ClientConfig = {"timeout": _REQUEST_TIMEOUT, "connect_timeout": _CONNECT_TIMEOUT}
+    client["allow_http"] = any(os.environ.get(name, "").startswith("http://") for name in _ENDPOINTS)
     try:
         if scheme in _GOOGLE:
             return GCSStore.from_url(f"gs://{place}", client_options=client, retry_config=retries)
@@ -131,7 +135,6 @@ def _open(uri: str, base_error: type[Exception]) -> ObjectStore:
         config: S3Config = {"checksum_algorithm": "SHA256"}
         if endpoint := os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL"):
             config["endpoint"] = endpoint
-            client["allow_http"] = endpoint.startswith("http://")
         return S3Store.from_url(uri, config=config, client_options=client, retry_config=retries)
     except (base_error, ValueError) as error:
         raise ConfigurationError(f"can't use the checkpoint URI {uri}: {Answer.parse(str(error)).cause}") from error

@@ -57,9 +57,9 @@ class Calls:
         self.backend, self.seams = backend, seams
         self._budget, self._interrupt = budget, interrupt
 
-    def within(self, budget: Budget, interrupt: Callable[[], None] = lambda: None) -> Calls:
-        """The same backend with another budget; `interrupt` is called between requests and may raise."""
-        return Calls(self.backend, self.seams, budget, interrupt)
+    def interruptible(self, interrupt: Callable[[], None], budget: Budget | None = None) -> Calls:
+        """The same backend, with `interrupt` called between requests, which may raise; on another budget if given."""
+        return Calls(self.backend, self.seams, budget or self._budget, interrupt)
 
     def patience(self) -> Patience:
         """A fresh budget for one request."""

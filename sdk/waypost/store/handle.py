@@ -46,7 +46,7 @@ class WritingHandle:
         """
         self.uri, self.writer, self.pid, self.users = calls.backend.uri, writer, os.getpid(), 0
         self.calls, self._committed = calls, committed
-        begin = calls.within(starting, interrupt)
+        begin = calls.interruptible(interrupt, starting)
         store_format.prepare(begin)
         state = take_over(begin, writer, _issued)
         self.log = Log(calls, writer.attempt, state.fence, state)
@@ -172,7 +172,7 @@ def release(handle: WritingHandle) -> None:
         if handle.users > 0 or handle.pid != os.getpid():
             return
         del _open[handle.uri]
-    handle.close()
+        handle.close()  # under the lock: who opens the store again meanwhile would fence what is still being stored
 
 
 def _finish() -> None:
