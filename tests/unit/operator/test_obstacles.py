@@ -99,7 +99,7 @@ def test_a_pod_that_cannot_start_says_why_once_for_each_kind_of_reason() -> None
     story.settle()
     story.world.bind("train-1", "node-1")
     for reason, message in (("ErrImagePull", "not found"), ("ImagePullBackOff", "Back-off"), ("ErrImagePull", "again")):
-        story.world._state("train-1", "Pending", {"waiting": {"reason": reason, "message": message}})
+        story.world.keep_waiting("train-1", reason, message)
         story.settle()
     assert story.condition("Progressing")["reason"] == ConditionReason.POD_WAITING
     assert "ErrImagePull: container main: not found" in story.condition("Progressing")["message"]
@@ -112,9 +112,7 @@ def test_a_pod_that_cannot_start_says_why_once_for_each_kind_of_reason() -> None
 def test_a_task_being_deleted_gets_no_new_pod() -> None:
     story = Story()
     name = story.running()
-    assert story.world.task is not None
-    story.world.task["metadata"]["deletionTimestamp"] = "2026-11-23T09:00:00Z"
-    story.world._changed("task", story.world.task)
+    story.world.start_deleting_task()
     story.world.disrupt(name)
     story.world.exit(name, 143, document(1, step=3))
     assert story.settle() == Wait()

@@ -138,6 +138,10 @@ class World:
     def run(self, name: str) -> None:
         self._state(name, "Running", {"running": {"startedAt": timestamp(self.now)}})
 
+    def keep_waiting(self, name: str, reason: str, message: str) -> None:
+        """The kubelet can't start the container yet."""
+        self._state(name, "Pending", {"waiting": {"reason": reason, "message": message}})
+
     def exit(
         self,
         name: str,
@@ -214,6 +218,12 @@ class World:
         """A task of the same name takes the place of the one that was deleted, whose pods are still there."""
         self.task = copy.deepcopy(task)
         self._changed("task", self.task, "ADDED")
+
+    def start_deleting_task(self) -> None:
+        """Foreground deletion: the task stays until its pods are gone."""
+        assert self.task is not None
+        self.task["metadata"]["deletionTimestamp"] = timestamp(self.now)
+        self._changed("task", self.task)
 
     def delete_task(self) -> None:
         """Background deletion: the task goes, its pods are collected."""
