@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from waypost import contract
@@ -113,6 +113,7 @@ def test_each_kind_waits_by_its_own_count_from_its_first_or_second(outcome: Outc
         assert expected * 0.9 <= wait(outcome, since={count: first + doubling}) <= expected
 
 
+@settings(deadline=None)  # a busy machine is no failure
 @given(
     initial=st.integers(1, 86_400),
     limit=st.integers(1, 86_400),
@@ -159,6 +160,7 @@ POSITIONS = st.one_of(
 )
 
 
+@settings(deadline=None)  # a busy machine is no failure
 @given(st.lists(POSITIONS, max_size=8))
 def test_the_highest_position_never_falls_and_is_never_progress_over_itself(
     seen: list[contract.Position | None],
@@ -175,6 +177,7 @@ def test_the_highest_position_never_falls_and_is_never_progress_over_itself(
             assert not progress.exceeds(position, known, run_seconds=1e6, initial=1)
 
 
+@settings(deadline=None)  # a busy machine is no failure
 @given(POSITIONS, POSITIONS)
 def test_without_steps_a_short_run_makes_no_progress(
     committed: contract.Position | None, first: contract.Position | None
