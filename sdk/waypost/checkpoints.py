@@ -10,13 +10,13 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Mapping
 from types import TracebackType
-from typing import Any, Final, Literal, Self, SupportsFloat, SupportsIndex, TypeVar, Unpack
+from typing import Any, Final, Literal, Self, SupportsFloat, SupportsIndex, TypeVar
 
 from waypost import stop
-from waypost.attempt import MAX_ATTEMPT, Contract, Fields, report
+from waypost.attempt import Contract, report
 from waypost.backends.opening import canonical_uri, open_backend
 from waypost.backends.protocol import Backend
-from waypost.contract import ENV_CHECKPOINT_DST, Position
+from waypost.contract import Position
 from waypost.errors import CompletedError, ConfigurationError
 from waypost.log import logger
 from waypost.store import format as store_format
@@ -25,16 +25,18 @@ from waypost.store.annotations import checked_metadata, checked_metrics, checked
 from waypost.store.calls import SAVING, STARTING, Budget, Calls
 from waypost.store.entries import Checkpoint
 from waypost.store.handle import WritingHandle, release, share
-from waypost.store.info import CheckpointInfo
+from waypost.store.info import CheckpointInfo, SaveHandle
 from waypost.store.manifest import Manifest
 from waypost.store.packs import read_pieces
 from waypost.store.placing import Place
 from waypost.store.reading import Reading
-from waypost.store.saver import Job, Latch
+from waypost.store.request import chosen_uri, chosen_writer, refuse_ranks
+from waypost.store.saver import Job
 from waypost.store.seams import Seams
 from waypost.store.sources import Source
 from waypost.store.start import Writer
 from waypost.store.tree import Kind
+from waypost.store.voice import Voice
 
 __all__ = ["BASE", "CheckpointInfo", "Checkpoints", "SaveHandle", "preflight"]
 
@@ -43,30 +45,6 @@ Which = int | Literal["base"] | None
 
 BASE: Final = "base"
 """As `checkpoint=` of `restore` and `read_bytes`: what this attempt resumes from, however much it saved since."""
-
-
-class SaveHandle:
-    """One save on its way."""
-
-    def __init__(self, latch: Latch[CheckpointInfo]) -> None:
-        self._latch = latch
-
-    def done(self) -> bool:
-        """Whether the save was confirmed, failed or superseded."""
-        return self._latch.done
-
-    def result(self, timeout: float | None = None) -> CheckpointInfo:
-        """Wait for the save and return what was committed.
-
-        Raises TimeoutError after `timeout` seconds (the save goes on), SupersededError when a newer save took its
-        place in the queue, StorageError (whose `outcome` says whether it may exist all the same), FencedError,
-        CompletedError, OSError when the source couldn't be read.
-        """
-        if not self._latch.wait(timeout):
-            raise TimeoutError(f"the save hasn't ended within {timeout} s; it goes on")
-        if (error := self._latch.tell()) is not None:
-            raise error
-        return self._latch.value
 
 
 class Checkpoints:
@@ -93,15 +71,15 @@ class Checkpoints:
         report()  # before anything can fail: from here on an uncaught error sets the exit code the operator judges by
         told = Contract.from_env()
         if backend is None:
-            backend = open_backend(_chosen_uri(uri, told))
-        voice = _Voice(ours=told is None or canonical_uri(told.destination) == backend.uri)
-        writer = _writer(attempt, told if voice.ours else None, told)
+            backend = open_backend(chosen_uri(uri, told))
+        voice = Voice(ours=told is None or canonical_uri(told.destination) == backend.uri)
+        writer = chosen_writer(attempt, told if voice.ours else None, told)
         calls = Calls(backend, seams or Seams(), saving)
         self._voice, self._writing, self._closed = voice, None, False
         if writer is None:
             store_format.require_format(calls)
         else:
-            _refuse_ranks(backend.uri)
+            refuse_ranks(backend.uri)
             self._writing = self._take_over(calls, writer, starting)
         self._calls = calls if self._writing is None else self._writing.calls
         self._log = None if self._writing is None else self._writing.log
@@ -323,72 +301,17 @@ class Checkpoints:
             )
 
 
-class _Voice:
-    """What a store tells outside: the document, and the stop order. Silent for stores that aren't the task's own."""
-
-    def __init__(self, *, ours: bool) -> None:
-        self.ours = ours
-
-    def tell(self, **fields: Unpack[Fields]) -> None:
-        if self.ours and (document := report()) is not None:
-            document.update(**fields)
-
-    def committed(self, info: CheckpointInfo) -> None:
-        """Called in the saver's thread, before anybody is told that the save stands."""
-        self.tell(committed=Position(info.sequence, info.step))
-        if self.ours:
-            stop.note_commit()
-
-    def before_save(self) -> None:
-        if self.ours:
-            stop.before_save()
-
-    def after_commit(self) -> None:
-        if self.ours:
-            stop.after_commit()
-
-
 def preflight(uri: str | os.PathLike[str] | None = None) -> None:
     """Check that the store can be reached and has what it needs, before user code runs; takes nothing over.
 
     Reads the store's format.json or, in a new one, probes the place and writes it. Raises StorageError (exit code 74,
     naming URI and operation), ConfigurationError, StopRequested.
     """
-    backend = open_backend(_chosen_uri(uri, Contract.from_env()))
+    backend = open_backend(chosen_uri(uri, Contract.from_env()))
     try:
         store_format.prepare(Calls(backend, Seams(), STARTING, stop.check_start))
     finally:
         backend.close()
-
-
-def _chosen_uri(uri: str | os.PathLike[str] | None, told: Contract | None) -> str:
-    if uri is not None:
-        return os.fspath(uri)
-    if told is None:
-        raise ConfigurationError(
-            f"Checkpoints() needs a URI: there is no {ENV_CHECKPOINT_DST} in the environment, as the operator and "
-            "`waypost run` set it"
-        )
-    return told.destination
-
-
-def _writer(attempt: int | str | None, own: Contract | None, told: Contract | None) -> Writer | None:
-    if attempt is None:
-        return None
-    if attempt == "contract":
-        return None if own is None else Writer(own.attempt, own.pod_uid)
-    if not isinstance(attempt, int) or isinstance(attempt, bool) or not 1 <= attempt <= MAX_ATTEMPT:
-        raise ConfigurationError(f"Checkpoints(attempt={attempt!r}): an attempt is a whole number from 1 on")
-    return Writer(attempt, told.pod_uid if told is not None else None)
-
-
-def _refuse_ranks(uri: str) -> None:
-    rank = os.environ.get("RANK", "0")
-    if rank not in ("", "0"):
-        raise ConfigurationError(
-            f"can't open {uri} for writing as rank {rank} of a group: its ranks would cut each other off. Save from "
-            "rank 0; checkpoints written by several ranks come with a later version of Waypost"
-        )
 
 
 def _info(entry: Checkpoint | None) -> CheckpointInfo | None:

@@ -1,4 +1,4 @@
-"""What a program learns about a checkpoint."""
+"""What a program learns about a checkpoint, and about a save on its way."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from waypost.store.entries import Checkpoint
+from waypost.store.saver import Latch
 
 
 @dataclasses.dataclass(frozen=True)
@@ -39,3 +40,27 @@ class CheckpointInfo:
             metadata=entry.metadata,
             parent=entry.parent,
         )
+
+
+class SaveHandle:
+    """One save on its way."""
+
+    def __init__(self, latch: Latch[CheckpointInfo]) -> None:
+        self._latch = latch
+
+    def done(self) -> bool:
+        """Whether the save was confirmed, failed or superseded."""
+        return self._latch.done
+
+    def result(self, timeout: float | None = None) -> CheckpointInfo:
+        """Wait for the save and return what was committed.
+
+        Raises TimeoutError after `timeout` seconds (the save goes on), SupersededError when a newer save took its
+        place in the queue, StorageError (whose `outcome` says whether it may exist all the same), FencedError,
+        CompletedError, OSError when the source couldn't be read.
+        """
+        if not self._latch.wait(timeout):
+            raise TimeoutError(f"the save hasn't ended within {timeout} s; it goes on")
+        if (error := self._latch.tell()) is not None:
+            raise error
+        return self._latch.value

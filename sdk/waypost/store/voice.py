@@ -1,0 +1,42 @@
+"""What a store tells outside: the attempt's document, and the stop order.
+
+Silent for stores that aren't the task's own: the operator asks how far its task came, and a stop order is honoured by
+progress of that task.
+"""
+
+from __future__ import annotations
+
+from typing import Unpack
+
+from waypost import stop
+from waypost.attempt import Fields, report
+from waypost.contract import Position
+from waypost.store.info import CheckpointInfo
+
+
+class Voice:
+    """The voice of one store."""
+
+    def __init__(self, *, ours: bool) -> None:
+        self.ours = ours
+
+    def tell(self, **fields: Unpack[Fields]) -> None:
+        """Put these fields into the document."""
+        if self.ours and (document := report()) is not None:
+            document.update(**fields)
+
+    def committed(self, info: CheckpointInfo) -> None:
+        """Called in the saver's thread, before anybody is told that the save stands."""
+        self.tell(committed=Position(info.sequence, info.step))
+        if self.ours:
+            stop.note_commit()
+
+    def before_save(self) -> None:
+        """Raise StopRequested when a save has already honoured the stop order."""
+        if self.ours:
+            stop.before_save()
+
+    def after_commit(self) -> None:
+        """Raise StopRequested when this save has honoured the stop order; in the thread that waited for it."""
+        if self.ours:
+            stop.after_commit()
