@@ -6,6 +6,7 @@ from fnmatch import fnmatch
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 ALLOWED_SKIPS = Path(__file__).with_name("allowed_skips.txt")
 
@@ -21,6 +22,11 @@ def allowed_skips(text: str) -> dict[str, str]:
             raise ValueError(f"allowed_skips.txt: no reason given in {line!r}")
         allowed[pattern.strip()] = reason.strip()
     return allowed
+
+
+# A wall-clock limit per example says more about the neighbours on this machine than about the code.
+settings.register_profile("waypost", deadline=None)
+settings.load_profile("waypost")
 
 
 class SkipPolice:

@@ -135,7 +135,6 @@ class EventReason(enum.StrEnum):
     ATTEMPT_STARTED = "AttemptStarted"
     ATTEMPT_ENDED = "AttemptEnded"
     PREEMPTED = "Preempted"
-    BACKING_OFF = "BackingOff"
     SUCCEEDED = "Succeeded"
     FAILED = "Failed"
     TEMPLATE_INVALID = "TemplateInvalid"
