@@ -7,6 +7,7 @@ client is gone: what the store's rules are about. Nothing sleeps.
 from __future__ import annotations
 
 import collections
+import contextlib
 import dataclasses
 import datetime
 import itertools
@@ -85,6 +86,11 @@ class SteppedBackend:
             except ExistsError as error:
                 answers.append(error)
         return answers
+
+    def deliver_one(self) -> None:
+        """The server carries out the last of what hangs in the network."""
+        with contextlib.suppress(ExistsError):
+            self.hanging.pop()()
 
     def put_new(self, key: str, data: bytes) -> None:
         def execute() -> None:
@@ -185,12 +191,14 @@ def _one_after_the_other(actions: Sequence[Callable[[], None]]) -> None:
 class Process:
     """One process of an attempt, without its thread: it saves in the caller's, so that a test owns every step."""
 
-    def __init__(self, backend: SteppedBackend, attempt: int = 1, pod: str | None = None) -> None:
+    def __init__(
+        self, backend: SteppedBackend, attempt: int = 1, pod: str | None = None, budget: Budget = BUDGET
+    ) -> None:
         self.backend = backend
         self.world = World()
         self.told: list[CheckpointInfo] = []
-        self.calls = Calls(backend, self.world.seams(), BUDGET)
-        self.handle = WritingHandle(self.calls, Writer(attempt, pod), lambda: None, self.told.append, BUDGET)
+        self.calls = Calls(backend, self.world.seams(), budget)
+        self.handle = WritingHandle(self.calls, Writer(attempt, pod), lambda: None, self.told.append, budget)
         self.handle.saver.stop()
 
     @property
