@@ -16,6 +16,7 @@ from typing import Any, Final
 
 import fsspec
 from fsspec.asyn import AsyncFileSystem
+from fsspec.registry import registry
 from fsspec.spec import AbstractFileSystem
 
 from waypost.backends.protocol import (
@@ -54,8 +55,8 @@ _memory_lock: Final = threading.Lock()
 
 
 def known_schemes() -> frozenset[str]:
-    """The schemes that this fsspec knows."""
-    return frozenset(fsspec.available_protocols()) - _NOT_PLACES
+    """The schemes that fsspec knows, or that the program has registered with it."""
+    return frozenset({*fsspec.available_protocols(), *registry}) - _NOT_PLACES
 
 
 class FsspecBackend:

@@ -6,10 +6,13 @@ import json
 import threading
 from collections.abc import Callable
 
+import fsspec
+import fsspec.implementations.memory
 import pytest
 
 from tests.unit.store.stepped import BUDGET, Fault, Process, SteppedBackend, World, fail, lose_answer, refuse
 from waypost.backends.protocol import UnsupportedError
+from waypost.checkpoints import Checkpoints
 from waypost.errors import ConfigurationError, StorageError
 from waypost.store import format as store_format
 from waypost.store import keys
@@ -89,6 +92,19 @@ def test_a_race_with_two_winners_is_refused_clearly(backend: SteppedBackend) -> 
     backend.put_new = look_then_write  # type: ignore[method-assign]
     with pytest.raises(ConfigurationError, match="8 of 8 writers"):
         store_format.prepare(Calls(backend, Seams(), BUDGET))
+
+
+class LooksFirstWritesThen(fsspec.implementations.memory.MemoryFileSystem):  # type: ignore[misc]
+    """A file system that leaves put-if-absent to fsspec's default, which two writers pass together."""
+
+    protocol = "looksfirst"
+    pipe_file = fsspec.spec.AbstractFileSystem.pipe_file
+
+
+def test_a_file_system_of_fsspec_that_can_not_create_by_itself_is_refused_clearly() -> None:
+    fsspec.register_implementation("looksfirst", LooksFirstWritesThen, clobber=True)
+    with pytest.raises(ConfigurationError, match="LooksFirstWritesThen of fsspec can't create a file only if"):
+        Checkpoints("looksfirst://store", attempt=1)
 
 
 @pytest.mark.parametrize("fault", [fail, refuse], ids=["unreachable", "refused"])

@@ -1,0 +1,56 @@
+"""A checkpoint larger than the memory it may use is saved and restored: nothing beyond a few packs is held at once."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+
+import pytest
+
+pytestmark = pytest.mark.integration
+
+SIZE_MIB = 400
+ALLOWED_MIB = 220
+"""For the interpreter, the storage client, and packs of 32 MiB on their way: far less than the checkpoint."""
+
+PROGRAM = """
+import resource, sys
+from waypost import Checkpoints
+uri, action, path = sys.argv[1:]
+with Checkpoints(uri, attempt={"save": 1, "restore": 2}[action]) as store:
+    if action == "save":
+        store.save(path).result()
+    else:
+        store.restore(path)
+print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024)
+"""
+
+
+def peak_mib(uri: str, action: str, path: Path) -> int:
+    done = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(PROGRAM), uri, action, str(path)],
+        capture_output=True,
+        text=True,
+        timeout=110,
+        check=False,
+        env={**os.environ, "TMPDIR": str(path.parent)},
+    )
+    assert done.returncode == 0, done.stderr
+    return int(done.stdout)
+
+
+@pytest.mark.parametrize("kind", ["file", "s3"])
+def test_memory_is_bounded(kind: str, request: pytest.FixtureRequest, tmp_path: Path) -> None:
+    uri = request.getfixturevalue("s3") if kind == "s3" else f"file://{tmp_path}/store"
+    source = tmp_path / "source"
+    source.mkdir()
+    block = os.urandom(1 << 20)
+    with open(source / "model", "wb") as file:
+        for number in range(SIZE_MIB):
+            file.write(number.to_bytes(4, "big") + block[4:])
+    assert peak_mib(uri, "save", source) < ALLOWED_MIB
+    assert peak_mib(uri, "restore", tmp_path / "restored") < ALLOWED_MIB
+    assert subprocess.run(["cmp", source / "model", tmp_path / "restored" / "model"], check=False).returncode == 0
