@@ -15,6 +15,7 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import json
+import multiprocessing
 import reprlib
 import threading
 import traceback
@@ -43,6 +44,11 @@ def run_attempt(task: TaskFunction[P, R], *args: P.args, **kwargs: P.kwargs) -> 
     Raises what the function raises; StorageError instead, when what it had saved could not be flushed; StopRequested
     instead of returning after a stop request; and what keeps an attempt from starting.
     """
+    if _imported_by_a_local_run():
+        raise ConfigurationError(
+            f"{task.__qualname__} is called while its file is being imported: a local run imports the file again in "
+            "each of its processes. Put the call under: if __name__ == '__main__':"
+        )
     store = begin(task)
     returned = _call(store, lambda: task.function(*args, **kwargs))
     _tell_result(returned.value)
@@ -88,6 +94,13 @@ def finish(error: BaseException) -> int:
             traceback.print_exception(type(error), error, _without_our_frames(error.__traceback__))
     end.record(attempt.report())
     return end.exit_code
+
+
+def _imported_by_a_local_run() -> bool:
+    """In a child of `waypost.local.call` whose attempt hasn't begun; a pod's own worker processes are none."""
+    told = attempt.Contract.from_env()
+    ours = told is not None and told.pod_uid is None
+    return ours and not _begun and multiprocessing.current_process().name != "MainProcess"
 
 
 # --- The course of an attempt ------------------------------------------------------------------------------------

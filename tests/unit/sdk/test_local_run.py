@@ -124,10 +124,10 @@ def test_checkpoint_resumes_with_the_next_attempt_and_a_completed_store_is_told(
 
 @pytest.mark.parametrize("kill", [(), ("--kill",)], ids=["SIGTERM", "SIGKILL"])
 def test_the_drill_preempts_and_loses_nothing_beyond_the_last_save(laptop: Path, kill: tuple[str, ...]) -> None:
-    done = run(laptop, "--n", "60", "--pause", "0.02", "--preempt-every", "0.4", *kill)
+    done = run(laptop, "--n", "40", "--pause", "0.02", "--preempt-every", "0.3", *kill)
     assert done.code == 0, done
     done_steps = ledger(laptop)
-    assert {index for _, index in done_steps} == set(range(60))
+    assert {index for _, index in done_steps} == set(range(40))
     attempts = {attempt for attempt, _ in done_steps}
     assert len(attempts) >= 3, "the drill preempted at least twice"
     for attempt in sorted(attempts)[1:]:
