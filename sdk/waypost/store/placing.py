@@ -27,7 +27,8 @@ from waypost.store.packs import Piece
 from waypost.store.tree import Kind, Node
 
 _MARK: Final = "user.waypost.restored"
-_INSIDE: Final = ".waypost-restore-"
+_INSIDE: Final = ".waypost-unfinished-"
+"""Only `_fill` makes folders of this name, and only in a folder that was empty or ours."""
 _CREATE: Final = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW
 _WRITE: Final = os.O_WRONLY | os.O_CLOEXEC | os.O_NOFOLLOW
 

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 
 from tests.unit.store.stepped import SteppedBackend
 from waypost.checkpoints import Checkpoints
+from waypost.context import STAGING_PREFIX
 from waypost.errors import ConfigurationError, StorageError
 from waypost.store import keys, packs, placing, sources, tree
 from waypost.store.tree import Kind
@@ -247,6 +248,43 @@ def test_what_a_killed_restore_left_is_cleared_by_the_next(store: Checkpoints, t
     (tmp_path / ".target.waypost-dead" / "half").write_text("?")
     store.restore(tmp_path / "target")
     assert os.listdir(tmp_path) == ["target"]
+
+
+def test_a_restore_into_a_mount_point_that_was_killed_half_way_is_finished_by_the_next(
+    store: Checkpoints, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    target = tmp_path / "target"
+    target.mkdir()
+    monkeypatch.setattr(os.path, "ismount", lambda path: os.fspath(path) == str(target))
+    (tmp_path / "source").mkdir()
+    for name in "abc":
+        (tmp_path / "source" / name).write_text(name)
+    store.save(tmp_path / "source", wait=True)
+    rename = os.rename
+    done: list[str] = []
+
+    def killed(source: str, place: str) -> None:
+        if done:
+            raise KeyboardInterrupt
+        done.append(place)
+        rename(source, place)
+
+    with monkeypatch.context() as killing:
+        killing.setattr(os, "rename", killed)
+        killing.setattr(placing, "_remove", lambda path: None)
+        with pytest.raises(KeyboardInterrupt):
+            store.restore(target)
+    assert len(os.listdir(target)) == 2, "one part in place, the rest unfinished"
+    store.restore(target)
+    assert sorted(os.listdir(target)) == ["a", "b", "c"]
+
+
+def test_the_staging_of_a_flyte_restore_does_not_make_a_folder_ours(store: Checkpoints, tmp_path: Path) -> None:
+    store.save(b"state", wait=True)
+    (tmp_path / "precious").write_text("mine")
+    (tmp_path / f"{STAGING_PREFIX}dead").mkdir()
+    with pytest.raises(ConfigurationError):
+        store.restore(tmp_path)
 
 
 def test_a_restore_that_fails_changes_nothing(store: Checkpoints, tmp_path: Path) -> None:
