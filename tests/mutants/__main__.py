@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import argparse
 import os
-import re
 import shutil
 import subprocess
 import sys
@@ -25,7 +24,7 @@ from tests.cluster.image_inputs import tracked_files
 from tests.mutants.patch import Mutant, all_mutants
 
 ROOT = Path(__file__).parents[2]
-TEST_SECONDS = 60
+TEST_SECONDS = 30
 """A test that hangs under a mutant has noticed it too."""
 
 
@@ -86,15 +85,19 @@ def _outcomes(report: Path) -> dict[str, list[str]]:
     """By test, without parameters: the outcomes of its cases."""
     found: dict[str, list[str]] = {}
     for case in ElementTree.parse(report).iter("testcase"):
-        name = f"{case.get('classname', '').replace('.', '/')}.py::{re.sub(r'[[].*', '', case.get('name', ''))}"
+        name = f"{case.get('classname', '').replace('.', '/')}.py::{_without_parameters(case.get('name', ''))}"
         kinds = {child.tag for child in case}
         outcome = "failed" if kinds & {"failure", "error"} else "skipped" if "skipped" in kinds else "passed"
         found.setdefault(name, []).append(outcome)
     return found
 
 
+def _without_parameters(test: str) -> str:
+    return test.partition("[")[0]
+
+
 def _of(test: str, outcomes: dict[str, list[str]]) -> str | None:
-    cases = outcomes.get(re.sub(r"\[.*", "", test))
+    cases = outcomes.get(_without_parameters(test))
     if not cases:
         return None
     if "failed" in cases:
