@@ -6,8 +6,8 @@ the way. It fails only where the division has no remainder: 9 or 12 iterations f
     waypost run examples/use_checkpoint.py:use_checkpoint --n-iterations 9
 
 On a laptop that runs attempts until one completes; the same command is the pod's. There the attempts are far shorter
-than `spec.failurePolicy.backoff.initialSeconds`, so without steps they count as no progress: the second failure is
-relaunched after a backoff, and both count against `maxFailures`.
+than `spec.failurePolicy.backoff.initialSeconds`, so without steps they count as no progress: they are relaunched after
+a backoff, and count against `maxFailures`.
 """
 
 from __future__ import annotations

@@ -113,7 +113,7 @@ def begin(task: TaskFunction[..., Any]) -> Checkpoints:
     told = attempt.Contract.from_env()
     if told is None:
         raise ConfigurationError(f"{contract.ENV_CHECKPOINT_DST} is not set: there is no attempt to begin")
-    attempt.report()
+    report = attempt.report()
     stop.install()
     with _begun_lock:
         if _begun:
@@ -123,15 +123,15 @@ def begin(task: TaskFunction[..., Any]) -> Checkpoints:
                 "call the second as a plain function"
             )
         _begun.append(task.__qualname__)
-    if told.pod_uid is not None:
-        stop.warn_about_shell()
-        if task.retries:
-            logger.info("retries=%d rules local runs; in a pod spec.failurePolicy decides", task.retries)
+    if told.pod_uid is not None and task.retries:
+        logger.info("retries=%d rules local runs; in a pod spec.failurePolicy decides", task.retries)
     store = context.open_store()
     base = store.base
     if base is None:
         logger.info("attempt %d starts from nothing: no checkpoint in %s", told.attempt, store.uri)
     else:
+        if report is not None:  # told now: many a program looks at latest() only, and restores nothing
+            report.update(resumed_from=contract.Position(base.sequence, base.step))
         step = "" if base.step is None else f" (step {base.step})"
         logger.info(
             "attempt %d resumes from checkpoint %d%s of attempt %d in %s",

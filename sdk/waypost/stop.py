@@ -77,6 +77,9 @@ class StopOrder:
             signal.signal(signal.SIGTERM, self._handle)
             if not self._installed:
                 self._installed = True
+                told = attempt.Contract.from_env()
+                if told is not None and told.pod_uid is not None:
+                    warn_about_shell()
                 os.register_at_fork(
                     before=self._hold_back, after_in_parent=self._let_through, after_in_child=self._give_back
                 )

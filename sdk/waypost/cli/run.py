@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from typing import Final
 
 import click
 
@@ -18,8 +19,10 @@ from waypost.local.drill import Drill
 from waypost.local.supervise import Run
 from waypost.log import say
 
+HELP_OPTIONS: Final = ("-h", "--help")
 
-@click.command(context_settings={"ignore_unknown_options": True, "allow_interspersed_args": True})
+
+@click.command(context_settings={"ignore_unknown_options": True}, add_help_option=False)
 @click.argument("name", metavar="FILE:FUNCTION")
 @click.argument("words", metavar="[--NAME VALUE]...", nargs=-1, type=click.UNPROCESSED)
 @click.option("--checkpoint", metavar="URI", help="Resume from this store, and save to it.  [default: a new one]")
@@ -33,11 +36,15 @@ from waypost.log import say
 def run(name: str, words: tuple[str, ...], checkpoint: str | None, preempt_every: float | None, kill: bool) -> None:
     """Run a @waypost.task function: one attempt in a pod, else attempts until it completes.
 
-    Each parameter of the function is an option: def train(n_steps: int) takes --n-steps 100.
+    Each parameter of the function is an option: def train(n_steps: int) takes --n-steps 100. FILE:FUNCTION --help lists
+    them.
 
     On a laptop every attempt is a process of its own, which resumes where the one before had saved. retries= of the
     decorator says how many may fail in a row without progress.
     """
+    if name in HELP_OPTIONS:  # after a FILE:FUNCTION they are among its words, and show its parameters
+        click.echo(click.get_current_context().get_help())
+        return
     if attempt.Contract.from_env() is not None:
         if checkpoint is not None or preempt_every is not None or kill:
             raise ConfigurationError(

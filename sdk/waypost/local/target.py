@@ -73,7 +73,13 @@ def command(task: TaskFunction[..., Any], prefix: str) -> click.Command:
     hints = typing.get_type_hints(task.function)
     parameters = inspect.signature(task.function).parameters.values()
     options = [_option(task, parameter, hints.get(parameter.name, parameter.annotation)) for parameter in parameters]
-    return click.Command(prefix, params=[option for option in options if option is not None], help=task.__doc__)
+    return click.Command(
+        prefix,
+        params=[option for option in options if option is not None],
+        help=task.__doc__,
+        epilog="The options of local runs: waypost run --help",
+        context_settings={"help_option_names": ["-h", "--help"]},
+    )
 
 
 def arguments(task: TaskFunction[..., Any], prefix: str, words: Sequence[str]) -> tuple[list[Any], dict[str, Any]]:

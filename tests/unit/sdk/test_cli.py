@@ -72,3 +72,12 @@ def test_version_is_the_distributions() -> None:
 def test_kubectl_finds_it_as_a_plugin() -> None:
     scripts = {script.name: script.value for script in entry_points(group="console_scripts", module="waypost.cli")}
     assert scripts["waypost"] == scripts["kubectl-waypost"] == "waypost.cli:main"
+
+
+def test_help_is_about_run_or_about_the_function(tmp_path: Path) -> None:
+    program = tmp_path / "program_with_help.py"
+    program.write_text('import waypost\n@waypost.task\ndef train(n_steps: int = 3):\n    """Train it."""\n')
+    assert "--preempt-every" in invoke("run", "--help")
+    about = invoke("run", f"{program}:train", "--help")
+    assert "Train it." in about
+    assert "--n-steps INTEGER" in about

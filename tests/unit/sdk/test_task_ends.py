@@ -265,6 +265,45 @@ def test_sigterm_while_the_program_is_loaded_sends_no_fence(attempt: Attempt) ->
         assert store.highest_attempt == 0
 
 
+# --- The last flush ----------------------------------------------------------------------------------------------
+BREAK_THE_STORE = """
+import shutil
+folder = waypost.Checkpoints().uri.removeprefix('file://')
+shutil.rmtree(folder)
+open(folder, 'w').close()
+"""
+
+
+def test_what_was_saved_in_the_background_is_durable_before_the_end_is_told(attempt: Attempt) -> None:
+    body = "for n in range(3): waypost.Checkpoints().save(bytes([65 + n]) * 100_000)\nraise ValueError('mine')"
+    done = entry(attempt, body)
+    assert done.code == 1, done
+    assert told(done).committed is not None
+    assert "resumed at CCC" in entry(following(attempt), "pass").out
+
+
+@pytest.mark.parametrize("end", ["return 1", "raise ValueError('mine')", "raise waypost.RecoverableError('mine')"])
+def test_a_last_flush_that_fails_is_a_storage_error_that_tells_of_the_programs_own(attempt: Attempt, end: str) -> None:
+    save = "try: waypost.Checkpoints().save(b'2' * 100_000)\nexcept waypost.StorageError: pass\n"
+    done = entry(attempt, "checkpoint.write(b'1')\n" + BREAK_THE_STORE + save + end)
+    assert done.code == 74, done
+    assert told(done).reason == "StorageError"
+    assert not told(done).completed
+    if "mine" in end:
+        assert "mine" in (told(done).message or "")
+        assert "in train" in done.err
+
+
+def test_what_latest_told_an_attempt_is_what_it_resumed_from(attempt: Attempt) -> None:
+    """A program whose whole state is its step never restores anything."""
+    entry(attempt, "waypost.Checkpoints().save(b'', step=7, wait=True)\nos._exit(1)")
+    head = HEAD.partition("    checkpoint =")[0]
+    done = following(attempt).run(head + "    assert waypost.Checkpoints().latest().step == 7\ntrain()")
+    resumed = told(done).resumed_from
+    assert resumed is not None
+    assert resumed.step == 7
+
+
 # --- One store, one task function --------------------------------------------------------------------------------
 def test_a_second_task_function_on_one_store_is_refused(attempt: Attempt) -> None:
     second = "\n@waypost.task\ndef evaluate():\n    print('evaluating')\n"
