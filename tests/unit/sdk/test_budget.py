@@ -74,14 +74,12 @@ def test_an_end_is_classified_by_document_then_stop_order_then_code(end: Ended, 
 
 @pytest.mark.parametrize("end", [ended(1), ended(75, reason=DocumentReason.RECOVERABLE_ERROR), ended(-11)])
 def test_n_retries_are_n_more_attempts_without_progress(end: Ended) -> None:
-    standing, attempts = Standing(), 0
-    while True:
-        attempts += 1
+    standing, following = Standing(), []
+    for _ in range(4):
         decision = decide(standing, end, retries=3)
         standing = decision.standing
-        if decision.next is Next.FINISH:
-            break
-    assert attempts == 4
+        following.append(decision.next)
+    assert following == [Next.RELAUNCH] * 3 + [Next.FINISH]
 
 
 def test_without_retries_the_first_failure_ends_the_run_progress_or_not() -> None:

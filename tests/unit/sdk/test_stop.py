@@ -173,8 +173,9 @@ def test_a_handler_that_exits_may_exit(attempt: Attempt) -> None:
 def test_a_forked_worker_can_still_be_ended_by_sigterm_and_says_nothing(attempt: Attempt) -> None:
     done = attempt.run(
         """
-        import multiprocessing, time
+        import multiprocessing, os, time
         from waypost import attempt, stop
+        os.register_at_fork(after_in_child=lambda: time.sleep(0.3))  # SIGTERM comes before the handling is given back
         attempt.report().update(fence=1)
         stop.install()
         worker = multiprocessing.get_context("fork").Process(target=time.sleep, args=(60,))
