@@ -106,9 +106,9 @@ class Attempt:
 
 
 def outside() -> dict[str, str]:
-    """An environment without a contract, whose output isn't held back."""
-    env = {name: value for name, value in os.environ.items() if name not in contract.ENV_NAMES}
-    return env | {"PYTHONUNBUFFERED": "1"}
+    """An environment without a contract, in which Python holds output back as it does by default."""
+    hidden = {*contract.ENV_NAMES, "PYTHONUNBUFFERED"}
+    return {name: value for name, value in os.environ.items() if name not in hidden}
 
 
 def run_outside(folder: Path, *words: str) -> Finished:

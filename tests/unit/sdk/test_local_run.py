@@ -25,7 +25,7 @@ def count(n: int = 40, pause: float = 0.01, crash_at: int = -1, die_at: int = -1
     store = waypost.Checkpoints()
     prev = waypost.current_context().checkpoint.read()
     start = int(prev) if prev else 0
-    print("resumed at", start, flush=True)
+    print("resumed at", start)
     for index in range(start, n):
         with open("ledger", "a") as ledger:
             print(os.environ["WAYPOST_ATTEMPT"], index, file=ledger)
