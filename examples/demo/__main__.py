@@ -15,7 +15,7 @@ import json
 import sys
 import tempfile
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import yaml
 
@@ -25,6 +25,7 @@ from tests.cluster import ClusterError, provider
 from tests.cluster.provider import PROVIDERS
 from tests.e2e.scene import Scene
 from tests.e2e.stage import IMAGE, Stage
+from tests.witness.ledger import Verdict
 
 Json = dict[str, Any]
 NAMESPACE = "demo"
@@ -92,7 +93,20 @@ def watch_pi(scene: Scene, clock: Clock) -> str:
     return next((line["result"] for line in lines if line["word"] == "finished"), "none")
 
 
-def check_pi(scene: Scene, result: str) -> list[str]:
+class Played(Protocol):
+    """What is asked of a scene when all is over."""
+
+    def ledger(self, task: str, /) -> Verdict:
+        """The ledger, judged."""
+
+    def status(self, task: str, /) -> Json:
+        """The task's status."""
+
+    def outcome(self, task: str, /) -> str | None:
+        """Succeeded or Failed."""
+
+
+def check_pi(scene: Played, result: str) -> list[str]:
     """What is not as promised, in sentences."""
     told, status = scene.ledger("pi"), scene.status("pi")
     complaints = list(told.complaints)

@@ -33,7 +33,7 @@ def task(
         "volumeMounts": [{"name": "shared", "mountPath": "/shared"}, {"name": "program", "mountPath": "/program"}],
         "resources": {"requests": {"cpu": "10m", "memory": "32Mi"}},
     }
-    pod = {
+    pod: Json = {
         "terminationGracePeriodSeconds": grace,
         "automountServiceAccountToken": False,
         "containers": [container],
@@ -42,6 +42,8 @@ def task(
             {"name": "program", "configMap": {"name": PROGRAM}},
         ],
     }
+    if uri.startswith("file:") and not scene.stage.shared_here:  # each node has a folder of its own
+        pod["nodeSelector"] = {"kubernetes.io/hostname": scene.stage.cluster.nodes[0]}
     checkpoint: Json = {"uri": uri}
     if secret is not None:
         checkpoint["credentialsSecretRef"] = {"name": secret}

@@ -7,6 +7,7 @@ for longer than its backoff + 30 s, although the operator spends most of this ti
 from __future__ import annotations
 
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -67,15 +68,25 @@ def test_killed_before_and_after_each_write_it_still_keeps_every_promise(
     assert struck["before"] >= ({"write status", "create pods"} if writes == "state" else {"create events"})
 
 
-def test_twenty_random_kills_and_stalls_leave_no_trace_on_two_tasks(scene: Scene, operator: OperatorUnderFire) -> None:
+def test_twenty_random_kills_and_stalls_leave_no_trace(scene: Scene, operator: OperatorUnderFire) -> None:
     ends = [f"--end={step}=exit:75@{attempt}" for attempt, step in enumerate(range(10, 70, 10), start=1)]
     for name in ("left", "right"):
         scene.apply(task(scene, name, stepping(scene, name, *ends, steps=75, every=5, pace=0.3)))
-    operator.random_fire(20, SEED, longest_life=6.0, longest_stall=3.0)
+    # This one takes its whole grace to go, again and again: time enough to create its successor too early.
+    deaf = stepping(scene, "deaf", "--on-sigterm=deaf", steps=40, every=4, pace=0.3)
+    scene.apply(task(scene, "deaf", deaf, grace=3))
+    with ThreadPoolExecutor(1) as pool:
+        fire = pool.submit(operator.random_fire, 20, SEED, longest_life=6.0, longest_stall=3.0)
+        for attempt in (1, 2, 3):
+            _wait_for_a_save(scene, "deaf", attempt)
+            scene.evict(f"deaf-{attempt}")
+        fire.result()
     for name in ("left", "right"):
         status = scene.wait_finished(name, 300)
         assert [one["outcome"] for one in status["attempts"]] == ["Recoverable"] * 6 + ["Completed"]
         _promises_kept(scene, name, [0, 10, 20, 30, 40, 50, 60])
+    assert scene.wait_finished("deaf", 300)["counts"]["failures"] == 0
+    _promises_kept(scene, "deaf", [0, None, None, None])
     assert len(operator.deaths) == 20
     assert operator.unexpected_ends == []
 
@@ -96,6 +107,13 @@ def test_a_reply_that_never_arrives_is_not_taken_for_a_refusal(scene: Scene, ope
     assert {what.split()[0] for what in lost} >= {"POST", "PUT"}
     _promises_kept(scene, "train", [0, 5])
     assert operator.life == 1, "it is no reason to die"
+
+
+def _wait_for_a_save(scene: Scene, name: str, attempt: int) -> None:
+    def has_saved() -> bool:
+        return any(run.saved for run in scene.ledger(name).runs if run.attempt == attempt)
+
+    scene.wait(f"a confirmed save of attempt {attempt} of {name}", has_saved, 120)
 
 
 def _promises_kept(scene: Scene, name: str, resumed: list[int | None]) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 from tests.witness.history import GAP_SECONDS, History
 from waypost import contract
 
-FIXTURES = Path(__file__).with_name("fixtures")
+FIXTURES = Path(__file__).parents[1] / "operator" / "fixtures" / "pods"
 TASK_UID = "6f0a0c5e-0000-4000-8000-000000000001"
 Line = dict[str, Any]
 
