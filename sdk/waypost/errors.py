@@ -20,7 +20,8 @@ truth even outside `@waypost.task`.
 
 from __future__ import annotations
 
-from typing import ClassVar, Literal
+from functools import partial
+from typing import Any, ClassVar, Literal
 
 from waypost import contract
 
@@ -52,8 +53,13 @@ class StorageError(WaypostError):
     def __init__(
         self, operation: str, uri: str, cause: str, *, advice: str = "", outcome: Outcome = "not saved"
     ) -> None:
-        self.operation, self.uri, self.cause, self.outcome = operation, uri, cause, outcome
+        self.operation, self.uri, self.cause, self.advice, self.outcome = operation, uri, cause, advice, outcome
         super().__init__(f"can't {operation} {uri}: {cause}" + (f". {advice}" if advice else ""))
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Survive the way from a child process to its parent."""
+        rebuild = partial(type(self), advice=self.advice, outcome=self.outcome)
+        return rebuild, (self.operation, self.uri, self.cause)
 
 
 class FencedError(WaypostError):
@@ -72,6 +78,10 @@ class AttemptRefusedError(WaypostError):
     def __init__(self, message: str, highest_attempt: int) -> None:
         self.highest_attempt = highest_attempt
         super().__init__(message)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Survive the way from a child process to its parent."""
+        return type(self), (str(self), self.highest_attempt)
 
 
 class CompletedError(WaypostError):
