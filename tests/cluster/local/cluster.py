@@ -60,9 +60,11 @@ class LocalCluster(Cluster):
                     return
                 say(f"cluster {self.name} is not well ({'; '.join(trouble)}): starting it anew")
                 self._down()
+            network.require_free()  # before a quarter of an hour is spent on building ...
             require_packages(_PACKAGES)
             programs = build_binaries(_PROGRAMS)
             pause = pause_archive()
+            network.require_free()  # ... and after it, before there is anything to take down
             try:
                 self._start(programs, pause)
             except BaseException:

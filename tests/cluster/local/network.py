@@ -8,6 +8,7 @@ changed: by us, by the kubelet (which insists on some) and by the CNI plugins.
 from __future__ import annotations
 
 import json
+import shutil
 import socket
 import subprocess
 from pathlib import Path
@@ -34,15 +35,20 @@ _KUBELETS = (
 _SAVED = "sysctls.json"
 
 
-def create(folder: Path, nodes: int) -> None:
-    """Make the bridge with an address per node, forward between pods, and let pods out to the world."""
+def require_free() -> None:
+    """Raise if another cluster has this machine's network. To be asked before anything is made: what is there then
+    belongs to that cluster, which may have our name and another cache folder."""
     if _exists(addresses.BRIDGE):
         raise ClusterError(
             f"the link {addresses.BRIDGE} exists: another local cluster is up, or was not taken down. "
-            "`python -m tests.cluster down --name NAME` ends it"
+            "`python -m tests.cluster down --name NAME` ends it, with the WAYPOST_CACHE that it was started with"
         )
-    if taken := [table for table in _PROXY_TABLES if table in _tables()]:
+    if shutil.which("nft") and (taken := [table for table in _PROXY_TABLES if table in _tables()]):
         raise ClusterError(f"another kube-proxy keeps rules on this machine (nftables {taken}): there can be one")
+
+
+def create(folder: Path, nodes: int) -> None:
+    """Make the bridge with an address per node, forward between pods, and let pods out to the world."""
     if not _setting("net.bridge.bridge-nf-call-iptables").exists():
         _run("modprobe", "br_netfilter")
     settings = {name: _setting(name).read_text().strip() for name in (*_FORWARDING, *_KUBELETS)}
