@@ -46,7 +46,11 @@ def main() -> int:
     try:
         clock.say("cluster, image, S3 server and operator: making sure that they are there")
         stage.set_up()
-        clock.say(f"ready: nodes {', '.join(stage.cluster.nodes)}; operator installed by Helm")
+    except ClusterError as error:
+        print(f"\nThe demo could not be set up: {error}", file=sys.stderr)
+        return 1
+    clock.say(f"ready: nodes {', '.join(stage.cluster.nodes)}; operator installed by Helm")
+    try:
         return play(stage, clock)
     except ClusterError as error:
         print(f"\nThe demo could not go on: {error}", file=sys.stderr)
