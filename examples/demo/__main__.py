@@ -43,6 +43,12 @@ def main() -> int:
     told = parser.parse_args()
     clock = Clock()
     stage = Stage(provider(told.provider, kubeconfig=told.kubeconfig), clock.say)
+    with stage.alone():
+        return show(stage, clock)
+
+
+def show(stage: Stage, clock: Clock) -> int:
+    """Set the scenery up and play; the exit status."""
     try:
         clock.say("cluster, image, S3 server and operator: making sure that they are there")
         stage.set_up()

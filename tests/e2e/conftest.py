@@ -48,12 +48,13 @@ def stage() -> Iterator[Stage]:
     cluster = provider(
         os.environ.get("WAYPOST_TEST_CLUSTER", "local"), kubeconfig=Path(kubeconfig) if kubeconfig else None
     )
-    stays = answers(cluster) or "WAYPOST_TEST_KEEP" in os.environ
     stage = Stage(cluster)
-    stage.set_up()
-    yield stage
-    if not stays:
-        cluster.down()
+    with stage.alone():
+        stays = answers(cluster) or "WAYPOST_TEST_KEEP" in os.environ
+        stage.set_up()
+        yield stage
+        if not stays:
+            cluster.down()
 
 
 def answers(cluster: Cluster) -> bool:

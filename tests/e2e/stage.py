@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import subprocess
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -15,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.cluster import ClusterError, binary, build_image
+from tests.cluster.cache import locked
 from tests.cluster.image_inputs import digest, tracked_files
 from tests.cluster.images import s3_archive
 from tests.cluster.provider import Cluster
@@ -41,6 +43,19 @@ class Stage:
     say: Callable[[str], None] = lambda text: print(text, flush=True)
     shared_here: bool = field(default=False, init=False)
     """The nodes' shared folder is a folder of this machine."""
+
+    @contextmanager
+    def alone(self) -> Iterator[None]:
+        """Wait until nobody else on this machine plays on this cluster, and keep others waiting: one who upgrades the
+        operator or takes the cluster down spoils what the other sees."""
+        waiting = threading.Timer(2.0, self.say, ["waiting for another test run or demo on this cluster to end"])
+        waiting.start()
+        try:
+            with locked(f"stage-{self.cluster.name}"):
+                waiting.cancel()
+                yield
+        finally:
+            waiting.cancel()
 
     def set_up(self) -> None:
         """Bring up whatever is missing."""
