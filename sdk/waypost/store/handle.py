@@ -22,7 +22,7 @@ from waypost.store.calls import STARTING, Budget, Calls
 from waypost.store.entries import Checkpoint, Complete
 from waypost.store.info import CheckpointInfo
 from waypost.store.log import Log, Stamp
-from waypost.store.packs import Uploads
+from waypost.store.packs import SIZES, Sizes, Uploads
 from waypost.store.saver import Job, Saver
 from waypost.store.start import IssuedFences, Writer, take_over
 from waypost.store.state import State
@@ -38,22 +38,24 @@ class WritingHandle:
         interrupt: Callable[[], None],
         committed: Callable[[CheckpointInfo], None],
         starting: Budget,
+        issued: IssuedFences | None = None,
+        sizes: Sizes = SIZES,
     ) -> None:
         """Probe the store if need be, walk its log, append the FENCE.
 
         `interrupt` is called between the requests of the start and may raise; `committed` at each confirmed save, in
-        the saver's thread.
+        the saver's thread. `issued` are the FENCEs of this process.
         """
         self.uri, self.writer, self.pid, self.users = calls.backend.uri, writer, os.getpid(), 0
         self.calls, self._committed = calls, committed
         begin = calls.interruptible(interrupt, starting)
         store_format.prepare(begin)
-        state = take_over(begin, writer, _issued)
+        state = take_over(begin, writer, _issued if issued is None else issued)
         self.log = Log(calls, writer.attempt, state.fence, state)
         self.base: int | None = state.live.newest
         """What this attempt resumes from: the newest live checkpoint at its FENCE, or what was restored instead."""
-        self.saver: Saver[CheckpointInfo] = Saver(self._save)
-        self._uploads = Uploads(calls, state.fence)
+        self.saver: Saver[CheckpointInfo] = Saver(self._save, calls.seams.worker("waypost-saver"))
+        self._uploads = Uploads(calls, state.fence, sizes)
 
     def resumed(self, entry: Checkpoint) -> bool:
         """A checkpoint was restored: until the first commit, it is what this attempt goes on from. Whether it is."""

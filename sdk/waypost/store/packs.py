@@ -10,7 +10,7 @@ from __future__ import annotations
 import dataclasses
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, Final
 
 from blake3 import blake3
 
@@ -23,6 +23,21 @@ from waypost.store.manifest import Chunk, Manifest, Pack
 from waypost.store.sources import Content
 
 Buffer = bytes | bytearray | memoryview
+
+
+@dataclasses.dataclass(frozen=True)
+class Sizes:
+    """What goes where, in bytes; within the format's bounds every writer may choose."""
+
+    inline: int = keys.MAX_INLINE
+    """Content up to this size stands inside the entry."""
+    manifest: int = keys.MAX_INLINE
+    """Likewise a manifest."""
+    pack: int = keys.PACK_TARGET
+    """A pack is closed once it holds this much."""
+
+
+SIZES: Final = Sizes()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -39,8 +54,8 @@ class Uploaded:
 class Uploads:
     """Everything that one fence uploads; every upload gets names of its own."""
 
-    def __init__(self, calls: Calls, fence: int) -> None:
-        self._calls, self._fence = calls, fence
+    def __init__(self, calls: Calls, fence: int, sizes: Sizes = SIZES) -> None:
+        self._calls, self._fence, self._sizes = calls, fence, sizes
         self._ordinal = 0
         self._unnamed: set[str] = set()
 
@@ -51,16 +66,16 @@ class Uploads:
         """
         self._ordinal += 1
         self._unnamed.clear()
-        if content.size <= keys.MAX_INLINE:
-            small = _inline(content)
+        if content.size <= self._sizes.inline:
+            small = _inline(content, self._sizes)
             if small is not None:
                 return small
-        packer = _Packer(self._put_pack)
+        packer = _Packer(self._put_pack, self._sizes.pack)
         chunks = [packer.add(content.pieces(index)) for index in range(len(content.nodes))]
         record = Manifest(content.nodes, chunks, packer.close()).to_json()
         raw = _to_bytes(record)
         names = {pack["name"] for pack in record["packs"]}
-        if len(raw) <= keys.MAX_INLINE:
+        if len(raw) <= self._sizes.manifest:
             return Uploaded(record, None, content.size, frozenset(names))
         reference = self._put_manifest(raw)
         return Uploaded(reference, None, content.size, frozenset({*names, reference.name}))
@@ -100,8 +115,8 @@ class Uploads:
 class _Packer:
     """Fills packs with pieces of files, and remembers where each piece went."""
 
-    def __init__(self, put: Callable[[memoryview], str]) -> None:
-        self._put = put
+    def __init__(self, put: Callable[[memoryview], str], target: int) -> None:
+        self._put, self._target = put, target
         self._packs: list[Pack] = []
         self._buffer = bytearray()
 
@@ -111,7 +126,7 @@ class _Packer:
             place = Chunk(len(self._packs), len(self._buffer), len(piece), blake3(piece).hexdigest())
             self._buffer += piece
             chunks.append(place)
-            if len(self._buffer) >= keys.PACK_TARGET:
+            if len(self._buffer) >= self._target:
                 self._flush()
         return chunks
 
@@ -126,7 +141,7 @@ class _Packer:
         self._buffer = bytearray()
 
 
-def _inline(content: Content) -> Uploaded | None:
+def _inline(content: Content, sizes: Sizes) -> Uploaded | None:
     """The save as it stands in an entry; None when its list of files is too long for one."""
     data = bytearray()
 
@@ -134,10 +149,10 @@ def _inline(content: Content) -> Uploaded | None:
         data.extend(view)
         return manifest.INLINE
 
-    packer = _Packer(keep)
+    packer = _Packer(keep, sizes.inline + 1)  # all in one
     chunks = [packer.add(content.pieces(index)) for index in range(len(content.nodes))]
     record = Manifest(content.nodes, chunks, packer.close()).to_json()
-    if len(_to_bytes(record)) > keys.MAX_INLINE:
+    if len(_to_bytes(record)) > sizes.manifest:
         return None
     return Uploaded(record, bytes(data), content.size, frozenset())
 

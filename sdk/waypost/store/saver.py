@@ -1,11 +1,11 @@
-"""The queue of saves and the one thread that uploads: newest wins, nothing is lost without a word.
+"""The queue of saves and the one worker that uploads: newest wins, nothing is lost without a word.
 
 One upload is in flight; behind it waits at most one save that nobody waits for, because a newer one takes its place
 (it ends as superseded). Saves that somebody waits for keep their turn.
 
 No lock is taken on the caller's side. A program may save from a signal handler that has interrupted a save of the
-same thread, and a lock held by the interrupted one would never be released: so the queue is a SimpleQueue, and who
-may decide a job's fate (the thread that uploads it, or a newer save that supersedes it) is settled by one
+same thread, and a lock held by the interrupted one would never be released: so the worker's queue takes none, and who
+may decide a job's fate (the worker that uploads it, or a newer save that supersedes it) is settled by one
 non-blocking acquire of the job's own latch.
 """
 
@@ -13,13 +13,14 @@ from __future__ import annotations
 
 import collections
 import dataclasses
-import queue
+import functools
 import threading
 from collections.abc import Callable, Mapping
 from typing import Any, Generic, TypeVar
 
 from waypost.errors import StorageError, SupersededError
 from waypost.log import logger
+from waypost.store.seams import Worker
 from waypost.store.sources import Content
 
 T = TypeVar("T")
@@ -85,37 +86,18 @@ class Job(Generic[T]):
         return self._taken.acquire(blocking=False)
 
 
-class _Action:
-    """Something else that takes its turn in the queue."""
-
-    def __init__(self, action: Callable[[], object]) -> None:
-        self._action = action
-        self.latch: Latch[bool] = Latch()
-
-    def run(self) -> None:
-        try:
-            self._action()
-        except BaseException as error:  # noqa: BLE001 - it is raised where the latch is waited for
-            self.latch.set(error=error)
-        else:
-            self.latch.set(True)
-
-
 class Saver(Generic[T]):
-    """Uploads jobs one after the other by `commit`, in a thread of its own."""
+    """Uploads jobs one after the other by `commit`, in the worker."""
 
-    def __init__(self, commit: Callable[[Job[T]], T]) -> None:
-        self._commit = commit
-        self._queue: queue.SimpleQueue[Job[T] | _Action | None] = queue.SimpleQueue()
+    def __init__(self, commit: Callable[[Job[T]], T], worker: Worker) -> None:
+        self._commit, self._worker = commit, worker
         self._replaceable: Job[T] | None = None
         self._failed: collections.deque[Latch[T]] = collections.deque()
-        self._thread = threading.Thread(target=self._run, name="waypost-saver", daemon=True)
-        self._thread.start()
 
     def submit(self, job: Job[T]) -> None:
         """Queue a save; the newest one that still waits, and that nobody waits for, is superseded."""
         older, self._replaceable = self._replaceable, None if job.keeps_turn else job
-        self._queue.put(job)
+        self._worker.put(functools.partial(self._upload, job))
         if older is not None and older.take():
             older.content.close()
             older.latch.set(error=SupersededError("a newer save took this one's place before its upload began"))
@@ -132,24 +114,27 @@ class Saver(Generic[T]):
         return self.call(lambda: None).wait(timeout)
 
     def call(self, action: Callable[[], object]) -> Latch[bool]:
-        """Do something in the saver's thread, behind everything submitted before."""
-        item = _Action(action)
-        self._queue.put(item)
-        return item.latch
+        """Do something in the worker, behind everything submitted before."""
+        latch: Latch[bool] = Latch()
+
+        def run() -> None:
+            try:
+                action()
+            except BaseException as error:  # noqa: BLE001 - it is raised where the latch is waited for
+                latch.set(error=error)
+            else:
+                latch.set(True)
+
+        self._worker.put(run)
+        return latch
 
     def stop(self) -> None:
-        """End the thread once the queue is empty, and wait for it."""
-        self._queue.put(None)
-        self._thread.join()
-
-    def _run(self) -> None:
-        while (item := self._queue.get()) is not None:
-            if isinstance(item, _Action):
-                item.run()
-            elif item.take():
-                self._upload(item)
+        """End the worker once all that was submitted has ended, and wait for it."""
+        self._worker.stop()
 
     def _upload(self, job: Job[T]) -> None:
+        if not job.take():
+            return  # superseded
         try:
             value = self._commit(job)
         except BaseException as error:  # noqa: BLE001 - it is raised where the save is waited for, or at the next one

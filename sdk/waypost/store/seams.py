@@ -1,4 +1,4 @@
-"""What the store takes from the world besides its backend: chance, time, and doing things at once.
+"""What the store takes from the world besides its backend: chance, time, threads, and doing things at once.
 
 In one place and given from outside, so that a test, or a simulator that explores interleavings, can decide them.
 """
@@ -7,11 +7,14 @@ from __future__ import annotations
 
 import dataclasses
 import datetime
+import queue
 import random
 import secrets
+import threading
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from typing import Protocol
 
 
 def _now() -> datetime.datetime:
@@ -29,6 +32,36 @@ def _at_once(actions: Sequence[Callable[[], None]]) -> None:
             outcome.result()
 
 
+class Worker(Protocol):
+    """Does one thing after the other, in the order given, beside its caller."""
+
+    def put(self, action: Callable[[], None]) -> None:
+        """Queue an action, which must not raise. Safe from a signal handler that has interrupted another `put`."""
+
+    def stop(self) -> None:
+        """Do what is queued, and end."""
+
+
+class ThreadWorker:
+    """A worker that is a thread."""
+
+    def __init__(self, name: str) -> None:
+        self._queue: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
+        self._thread = threading.Thread(target=self._run, name=name, daemon=True)
+        self._thread.start()
+
+    def put(self, action: Callable[[], None]) -> None:
+        self._queue.put(action)
+
+    def stop(self) -> None:
+        self._queue.put(None)
+        self._thread.join()
+
+    def _run(self) -> None:
+        while (action := self._queue.get()) is not None:
+            action()
+
+
 @dataclasses.dataclass(frozen=True)
 class Seams:
     """Chance, time and concurrency, as they are unless a test says otherwise."""
@@ -41,3 +74,5 @@ class Seams:
     chance: Callable[[], float] = random.random
     """From 0 up to 1: jitter between retries."""
     at_once: Callable[[Sequence[Callable[[], None]]], None] = _at_once
+    worker: Callable[[str], Worker] = ThreadWorker
+    """Makes a worker of this name."""

@@ -27,10 +27,11 @@ from waypost.store.calls import Budget, Calls
 from waypost.store.entries import Checkpoint, Entry, decode
 from waypost.store.handle import WritingHandle
 from waypost.store.info import CheckpointInfo
+from waypost.store.packs import SIZES, Sizes
 from waypost.store.reading import Reading
 from waypost.store.saver import Job
 from waypost.store.seams import Seams
-from waypost.store.sources import look
+from waypost.store.sources import Source, look
 from waypost.store.start import Writer
 
 BUDGET = Budget(seconds=20.0)
@@ -192,20 +193,27 @@ class Process:
     """One process of an attempt, without its thread: it saves in the caller's, so that a test owns every step."""
 
     def __init__(
-        self, backend: SteppedBackend, attempt: int = 1, pod: str | None = None, budget: Budget = BUDGET
+        self,
+        backend: SteppedBackend,
+        attempt: int = 1,
+        pod: str | None = None,
+        budget: Budget = BUDGET,
+        sizes: Sizes = SIZES,
     ) -> None:
         self.backend = backend
         self.world = World()
         self.told: list[CheckpointInfo] = []
         self.calls = Calls(backend, self.world.seams(), budget)
-        self.handle = WritingHandle(self.calls, Writer(attempt, pod), lambda: None, self.told.append, budget)
+        self.handle = WritingHandle(
+            self.calls, Writer(attempt, pod), lambda: None, self.told.append, budget, sizes=sizes
+        )
         self.handle.saver.stop()
 
     @property
     def log(self) -> Any:
         return self.handle.log
 
-    def save(self, data: bytes, step: int | None = None) -> CheckpointInfo:
+    def save(self, data: Source, step: int | None = None) -> CheckpointInfo:
         job: Job[CheckpointInfo] = Job(look(data), step, {}, {}, keeps_turn=True)
         return self.handle._save(job)
 

@@ -14,7 +14,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tests.unit.store.stepped import SteppedBackend
+from tests.unit.store.stepped import Process, SteppedBackend
 from waypost.checkpoints import Checkpoints
 from waypost.context import STAGING_PREFIX
 from waypost.errors import ConfigurationError, StorageError
@@ -77,18 +77,17 @@ def test_any_folder_comes_back_as_it_was(
     assert fingerprint(base / "restored") == fingerprint(base / "source")
 
 
-def test_files_larger_than_packs_and_many_small_ones_come_back(
-    store: Checkpoints, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(keys, "PACK_TARGET", 5000)
+def test_files_larger_than_packs_and_many_small_ones_come_back(tmp_path: Path) -> None:
+    process = Process(SteppedBackend(), sizes=packs.Sizes(pack=5000))
     source = tmp_path / "source"
     (source / "small").mkdir(parents=True)
     (source / "large").write_bytes(os.urandom(200_000))
     (source / "zeros").write_bytes(bytes(100_000))
     for number in range(500):
         (source / "small" / f"{number}").write_bytes(b"%d" % number * number)
-    store.save(source, wait=True)
-    store.restore(tmp_path / "restored")
+    process.save(source)
+    Checkpoints(backend=process.backend, attempt=None).restore(tmp_path / "restored")
+    assert len(process.backend.packs()) > 20
     assert fingerprint(tmp_path / "restored") == fingerprint(source)
 
 
@@ -99,7 +98,7 @@ def test_packs_are_bounded_and_small_files_share_them() -> None:
         sizes.append(len(view))
         return "name"
 
-    packer = packs._Packer(put)
+    packer = packs._Packer(put, keys.PACK_TARGET)
     mib = keys.MIB
     for size in (1, 15 * mib, 10, 40 * mib, 5, 5):
         packer.add(memoryview(bytes(size))[at : at + keys.MAX_CHUNK] for at in range(0, size, keys.MAX_CHUNK))

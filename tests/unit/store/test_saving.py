@@ -22,6 +22,7 @@ from waypost.errors import (
     SupersededError,
 )
 from waypost.store import keys
+from waypost.store.seams import ThreadWorker
 
 
 class Gate:
@@ -91,7 +92,9 @@ def test_a_save_that_somebody_waits_for_is_never_superseded(backend: SteppedBack
     waiting = threading.Thread(target=lambda: results.append(store.save(b"1", step=1, wait=True).result()))
     waiting.start()
     assert store._writing is not None
-    while store._writing.saver._queue.qsize() < 1:
+    worker = store._writing.saver._worker
+    assert isinstance(worker, ThreadWorker)
+    while worker._queue.qsize() < 1:
         waiting.join(0.001)
     last = store.save(b"2", step=2)
     gate.open.set()
