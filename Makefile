@@ -10,6 +10,8 @@ PYTHON := $(VENV)/bin/python
 READY := $(VENV)/ready
 PROVIDER ?= local
 NODES ?= 2
+SCHEDULES ?= 100000
+SEED ?= 0
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1|\2/' | column -ts'|'
@@ -34,6 +36,13 @@ test-all: $(READY) ## `test`, and the breaking patches of `mutants`
 
 mutants: $(READY) ## One breaking patch per promise, and the named test that goes red
 	@$(PYTHON) -m tests.mutants
+
+simulate: $(READY) ## The real store code through many schedules (SCHEDULES=100000 SEED=0 JOBS= SECONDS= CAST=)
+	@$(PYTHON) -m tests.simulator --schedules $(SCHEDULES) --seed $(SEED) \
+		$(if $(JOBS),--jobs $(JOBS)) $(if $(SECONDS),--seconds $(SECONDS)) $(if $(CAST),--cast '$(CAST)')
+
+holes: $(READY) ## Each hole that the protocol closes, put back, and how soon the simulator finds it
+	@$(PYTHON) -m tests.simulator.dig
 
 lint: $(READY) ## Style, types and the layers of the house
 	@$(VENV)/bin/ruff check .
@@ -60,4 +69,4 @@ clean: ## Remove what the targets made inside this folder
 	@rm -rf $(VENV) .waypost .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
 	@find . -name __pycache__ -prune -exec rm -rf {} +
 
-.PHONY: help setup demo test test-fast test-all mutants lint generate verify bench cluster-up cluster-down clean
+.PHONY: help setup demo test test-fast test-all mutants simulate holes lint generate verify bench cluster-up cluster-down clean

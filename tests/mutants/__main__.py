@@ -47,9 +47,9 @@ class Scratch:
             target.parent.mkdir(parents=True, exist_ok=True)
             shutil.copy(ROOT / name, target, follow_symlinks=False)
 
-    def apply(self, mutant: Mutant, *, reverse: bool = False) -> str:
-        """Apply a mutant or take it back; returns what went wrong, empty if nothing."""
-        command = ["git", "apply", "--whitespace=nowarn", *(["--reverse"] if reverse else []), str(mutant.path)]
+    def apply(self, patch: Path, *, reverse: bool = False) -> str:
+        """Apply a patch or take it back; returns what went wrong, empty if nothing."""
+        command = ["git", "apply", "--whitespace=nowarn", *(["--reverse"] if reverse else []), str(patch)]
         # Outside of any repository, or git would take the paths relative to the root of an enclosing one.
         environment = {**os.environ, "GIT_CEILING_DIRECTORIES": str(self.folder.parent)}
         done = subprocess.run(command, cwd=self.folder, env=environment, capture_output=True, text=True)
@@ -108,11 +108,11 @@ def _of(test: str, outcomes: dict[str, list[str]]) -> str | None:
 def try_one(scratch: Scratch, mutant: Mutant) -> Result:
     """Apply, run the killers, take back."""
     started = time.monotonic()
-    trouble = scratch.apply(mutant)
+    trouble = scratch.apply(mutant.path)
     if trouble:
         return Result(mutant, f"does not apply: {trouble}", time.monotonic() - started)
     outcomes = scratch.run(mutant.killers)
-    back = scratch.apply(mutant, reverse=True)
+    back = scratch.apply(mutant.path, reverse=True)
     if back:
         raise RuntimeError(f"{mutant.name} can't be taken back: {back}")
     survived = [f"{test} {outcome}" for test, outcome in outcomes.items() if outcome != "failed"]

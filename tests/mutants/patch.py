@@ -27,16 +27,22 @@ class Mutant:
     @classmethod
     def read(cls, path: Path) -> Mutant:
         """Read a patch file. Raises PatchError when a part of its header is missing."""
-        head, separator, _ = path.read_text(encoding="utf-8").partition("\n--- ")
-        found: dict[str, list[str]] = {field: [] for field in FIELDS}
-        for line in head.splitlines():
-            match = re.fullmatch(rf"({'|'.join(FIELDS)}): (.+)", line)
-            if match:
-                found[match[1]].append(match[2].strip())
-        missing = [field for field, values in found.items() if not values]
-        if missing or not separator:
-            raise PatchError(f"{path.name}: {', '.join(missing) or 'the diff'} is missing")
+        found = read_header(path, FIELDS)
         return cls(path.stem, found["Promise"][0], found["Breaks"][0], tuple(found["Killer"]), path)
+
+
+def read_header(path: Path, fields: tuple[str, ...]) -> dict[str, list[str]]:
+    """What stands ahead of the diff, by field. Raises PatchError when a field or the diff is missing."""
+    head, separator, _ = path.read_text(encoding="utf-8").partition("\n--- ")
+    found: dict[str, list[str]] = {field: [] for field in fields}
+    for line in head.splitlines():
+        match = re.fullmatch(rf"({'|'.join(fields)}): (.+)", line)
+        if match:
+            found[match[1]].append(match[2].strip())
+    missing = [field for field, values in found.items() if not values]
+    if missing or not separator:
+        raise PatchError(f"{path.name}: {', '.join(missing) or 'the diff'} is missing")
+    return found
 
 
 def all_mutants() -> list[Mutant]:

@@ -1,0 +1,43 @@
+"""Who meets in a store."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Final, Protocol
+
+from tests.simulator.actors import Actor
+from tests.simulator.process import Town, Watching, Writing
+
+
+class Role(Protocol):
+    """What a process of a cast does."""
+
+    def live(self, town: Town, actor: Actor) -> None:
+        """Its life, from its start to its end."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Cast:
+    """Processes on one store, which all want to start at once; the schedule decides who is when."""
+
+    roles: tuple[Role, ...]
+    fresh: bool = False
+    """Without format.json: the place is probed first."""
+    marked: bool = False
+    """Consoles and s3a leave a key of the folder's own name, which sorts before every entry."""
+
+
+A: Final = Writing(1, "a")
+B: Final = Writing(2, "b", completes=True)
+C: Final = Writing(3, "c")
+
+CASTS: Final = {
+    "1,2": Cast((A, B)),
+    "1,2 and a reader, marked": Cast((A, B, Watching()), marked=True),
+    "1,2,3": Cast((A, B, C)),
+    "1,1,2": Cast((A, A, B)),
+    "1,1': another pod": Cast((A, Writing(1, "z"), B)),
+    "1 again and again,2": Cast((Writing(1, "a", lives=3), B)),
+    "1,2 and a reader": Cast((A, B, Watching())),
+    "1,2 fresh": Cast((A, B), fresh=True),
+}

@@ -1,0 +1,226 @@
+"""The model's invariants, held against the raw objects after every step, and against what each process was told.
+
+I1 a live checkpoint has all its objects, with the content that was saved · I2 an entry, once there, stays; only a
+pruned one may become a stub · I3 only the holder of the newest FENCE appends, and attempts never fall · I4 what was
+confirmed stands as it was, what was called 'not saved' never does · I5 an attempt resumes from the newest live
+checkpoint at its FENCE, and its saves follow in one lineage · I6 nothing but PRUNE, PIN and UNPIN after COMPLETE ·
+I7 no gap · I8 a PRUNE spares the newest, what is pinned, and what the running attempt resumed from · I9 a fresh attempt
+alone can always go on · R a reader is never told of damage where there is none, nor given something older than what
+stood when it looked.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections import Counter
+from collections.abc import Mapping
+from typing import Any
+
+from tests.simulator import stranger
+from tests.simulator.place import LOG
+
+Files = tuple[bytes, ...]
+KEPT_IN_A_STUB = ("type", "sequence", "attempt", "fence", "nonce", "step", "parent", "time")
+
+
+@dataclasses.dataclass
+class Judge:
+    """Watches one place (as its `Witness`), and keeps the ledger of what the processes were told."""
+
+    objects: Mapping[str, bytes] = dataclasses.field(default_factory=dict)
+    verdict: str | None = None
+    """The first violation."""
+    met: Counter[str] = dataclasses.field(default_factory=Counter)
+    """How often something worth counting came about."""
+    records: list[dict[str, Any]] = dataclasses.field(default_factory=list)
+    live: set[int] = dataclasses.field(default_factory=set)
+    pinned: set[int] = dataclasses.field(default_factory=set)
+    newest_at: list[int] = dataclasses.field(default_factory=lambda: [0])
+    """The newest live checkpoint behind each entry, 0 for none."""
+    needs: dict[int, set[str]] = dataclasses.field(default_factory=dict)
+    """The objects of every live checkpoint."""
+    holder: Mapping[str, Any] | None = None
+    """The newest FENCE."""
+    base: int = 0
+    """What its writer goes on from."""
+    origin: int = 0
+    """What its writer resumed from, which stays live for as long as it holds the store."""
+    completed: bool = False
+    saves: dict[int, Files] = dataclasses.field(default_factory=dict)
+    """By step, which no two saves share: what a process was about to save."""
+    not_saved: set[int] = dataclasses.field(default_factory=set)
+
+    def blame(self, invariant: str, what: str) -> None:
+        """Record a violation; the first one is the verdict."""
+        if self.verdict is None:
+            self.verdict = f"{invariant}: {what}"
+
+    # --- What happens to the objects -------------------------------------------------------------------------------
+    def created(self, key: str, data: bytes) -> None:
+        if not key.startswith(LOG):
+            return
+        sequence = stranger.number(key)
+        if sequence != len(self.records) + 1:
+            self.blame("I7", f"entry {sequence} was put behind {len(self.records)} entries")
+            return
+        record = json.loads(data)
+        self.records.append(record)
+        self._appended(sequence, record)
+        self.newest_at.append(max(self.live, default=0))
+
+    def written(self, key: str, before: bytes | None, data: bytes) -> None:
+        if key.startswith(LOG):
+            self._overwritten(stranger.number(key), data)
+        elif before is not None and before != data:
+            self._require_unneeded(key, "overwritten")
+
+    def deleted(self, key: str) -> None:
+        self.met["deletes"] += 1
+        if key.startswith(LOG):
+            self.blame("I2", f"log entry {stranger.number(key)} was deleted")
+        else:
+            self._require_unneeded(key, "deleted")
+
+    def _require_unneeded(self, key: str, how: str) -> None:
+        for sequence, needed in self.needs.items():
+            if key in needed:
+                self.blame("I1", f"{key} was {how}, and the live checkpoint {sequence} needs it")
+
+    def _overwritten(self, sequence: int, data: bytes) -> None:
+        self.met["stubs"] += 1
+        old, new = self.records[sequence - 1], json.loads(data)
+        if sequence in self.live or old["type"] != "CHECKPOINT" or new.get("stub") is not True:
+            self.blame("I2", f"entry {sequence}, a {old['type']}, was overwritten")
+        elif any(old[member] != new[member] for member in KEPT_IN_A_STUB):
+            self.blame("I2", f"the stub of entry {sequence} says something else than the entry did")
+
+    def _appended(self, sequence: int, record: dict[str, Any]) -> None:
+        kind = record["type"]
+        if record["sequence"] != sequence:
+            self.blame("I2", f"entry {sequence} says that it is {record['sequence']}")
+        if kind == "FENCE":
+            self._fenced(sequence, record)
+        elif kind in ("CHECKPOINT", "COMPLETE"):
+            self._require_holder(sequence, record)
+            if self.completed:
+                self.blame("I6", f"entry {sequence} is a {kind} behind COMPLETE")
+            if kind == "CHECKPOINT":
+                self._committed(sequence, record)
+            self.completed = self.completed or kind == "COMPLETE"
+        elif kind == "PRUNE":
+            if record["fence"]:
+                self._require_holder(sequence, record)
+            self._pruned(sequence, record, self.newest_at[-1])
+        elif kind == "PIN":
+            self.pinned.add(record["target"])
+        elif kind == "UNPIN":
+            self.pinned.discard(record["target"])
+        self.met[kind] += 1
+        for member, truth in (("live", self.live), ("pinned", self.pinned)):
+            if stranger.sequences(record[member]) != truth:
+                self.blame("I8", f"entry {sequence}, a {kind}, says {member} {record[member]}; it is {sorted(truth)}")
+
+    def _require_holder(self, sequence: int, record: Mapping[str, Any]) -> None:
+        held = self.holder["sequence"] if self.holder else 0
+        if record["fence"] != held:
+            self.blame("I3", f"entry {sequence} is a {record['type']} of fence {record['fence']} behind FENCE {held}")
+
+    def _fenced(self, sequence: int, record: Mapping[str, Any]) -> None:
+        before = self.holder
+        if before is not None:
+            if record["attempt"] < before["attempt"]:
+                self.blame("I3", f"FENCE {sequence} of attempt {record['attempt']} behind {before['attempt']}'s")
+            if record["attempt"] == before["attempt"] and record["pod"] != before["pod"]:
+                self.blame("I3", f"FENCE {sequence}: another pod of attempt {record['attempt']} took over")
+            self.met["taken over"] += 1
+        if self.completed:
+            self.blame("I6", f"FENCE {sequence} behind COMPLETE")
+        self.holder, self.base = record, self.newest_at[-1]
+        self.origin = self.base
+
+    def _committed(self, sequence: int, record: Mapping[str, Any]) -> None:
+        if (record["parent"] or 0) != self.base:
+            self.blame("I5", f"checkpoint {sequence} has parent {record['parent']}; it goes on from {self.base}")
+        step = record["step"]
+        if step in self.not_saved:
+            self.blame("I4", f"checkpoint {sequence} is step {step}, whose save was called 'not saved'")
+        if stranger.content(record, self.objects) != self.saves[step]:
+            self.blame("I1", f"checkpoint {sequence} doesn't hold what was saved as step {step}")
+        self.needs[sequence] = stranger.named(record, self.objects) or set()
+        self.live.add(sequence)
+        if record.get("prunes"):
+            self._pruned(sequence, record, sequence)
+        self.base = sequence
+
+    def _pruned(self, sequence: int, record: Mapping[str, Any], newest: int) -> None:
+        gone = stranger.sequences(record["prunes"])
+        if newest in gone or gone & self.pinned or not gone <= self.live:
+            self.blame("I8", f"entry {sequence} prunes {sorted(gone)} of {sorted(self.live)}, pinned {self.pinned}")
+        if self.origin in gone and not self.completed:
+            self.blame("I8", f"entry {sequence} prunes {self.origin}, which the running attempt resumed from")
+        self.live -= gone
+        for one in gone:
+            self.needs.pop(one, None)
+
+    # --- What the processes are told -------------------------------------------------------------------------------
+    def resumed(self, fence: int, sequence: int, files: Files | None) -> None:
+        """A writer was given this checkpoint (0: told that there is none) to resume from."""
+        newest = self.newest_at[fence]
+        if sequence != newest:
+            self.blame("I5", f"the writer of fence {fence} was given {sequence or 'nothing'}; {newest} was the newest")
+        self._require_whole(sequence, files)
+        if sequence and self.records[sequence - 1]["attempt"] != self.records[fence - 1]["attempt"]:
+            self.met["resumed from another attempt"] += 1
+
+    def read(self, floor: int, sequence: int, files: Files | None) -> None:
+        """A reader was given this checkpoint; when it looked, `floor` was the newest."""
+        if sequence < floor:
+            self.blame("R", f"a reader was given {sequence or 'nothing'}; {floor} was the newest when it looked")
+        self._require_whole(sequence, files)
+        self.met["read"] += 1
+
+    def _require_whole(self, sequence: int, files: Files | None) -> None:
+        if sequence and files != self.saves.get(self.records[sequence - 1]["step"], ()):
+            self.blame("I4", f"checkpoint {sequence} was restored as {files}")
+
+    def confirmed(self, fence: int, sequence: int, step: int) -> None:
+        """A writer was told that its save stands."""
+        record = self.records[sequence - 1] if 0 < sequence <= len(self.records) else {}
+        if record.get("type") != "CHECKPOINT" or record["step"] != step or record["fence"] != fence:
+            self.blame("I4", f"step {step} of fence {fence} was confirmed as entry {sequence}, {_brief(record)}")
+        self.met["saves confirmed"] += 1
+
+    def failed(self, step: int, outcome: str) -> None:
+        """A writer was told that its save failed."""
+        self.met[f"saves failed, {outcome}"] += 1
+        if outcome == "not saved":
+            self.not_saved.add(step)
+            if any(record.get("step") == step for record in self.records):
+                self.blame("I4", f"step {step} was called 'not saved', and stands")
+
+    def was_completed(self, fence: int | None) -> None:
+        """Somebody was told that the task is complete: the writer of `fence` by its own COMPLETE, or a starter."""
+        if not self.completed:
+            self.blame("I6", f"fence {fence} was told that the task is complete; it isn't")
+        self.met["told complete"] += 1
+
+    def was_fenced(self, fence: int) -> None:
+        """The writer of `fence` was told that it has been overtaken."""
+        if self.holder is None or self.holder["sequence"] == fence:
+            self.blame("I3", f"the writer of fence {fence} was told that it was overtaken; it wasn't")
+        self.met["fenced"] += 1
+
+    def was_refused(self, attempt: int, pod: str) -> None:
+        """A starter was told that the store belongs to a higher attempt, or to another pod of its own."""
+        known = self.holder
+        if known is None or known["attempt"] < attempt or (known["attempt"] == attempt and known["pod"] == pod):
+            self.blame("I3", f"attempt {attempt} in pod {pod} was refused; the newest FENCE is {_brief(known)}")
+        self.met["refused"] += 1
+
+
+def _brief(record: Mapping[str, Any] | None) -> str:
+    """An entry, for messages."""
+    if not record:
+        return "which doesn't exist"
+    return ", ".join(f"{name} {record[name]}" for name in ("type", "attempt", "fence", "step", "pod") if name in record)
