@@ -77,12 +77,13 @@ class Checkpoints:
         calls = Calls(backend, seams or Seams(), saving)
         self._voice, self._writing, self._closed = voice, None, False
         if writer is None:
-            store_format.require_format(calls)
+            self._log, self._journal = None, store_format.journal_of(store_format.known_mode(calls), calls)
         else:
             refuse_ranks(backend.uri)
             self._writing = self._take_over(calls, writer, starting)
-        self._calls = calls if self._writing is None else self._writing.calls
-        self._log = None if self._writing is None else self._writing.log
+            self._log = self._writing.log
+            self._journal = self._log.journal
+        self._calls = self._journal.calls
         self._base: CheckpointInfo | None = None
 
     _writing: WritingHandle | None
@@ -263,7 +264,7 @@ class Checkpoints:
 
     def _reading(self) -> Reading:
         self._require_usable()
-        return Reading(self._calls, self._log)
+        return Reading(self._journal, self._log)
 
     @property
     def _restoring(self) -> Calls:
@@ -276,7 +277,7 @@ class Checkpoints:
             first = self._writing.base
             if first is None:
                 return None
-        reading = Reading(self._restoring, self._log)
+        reading = Reading(self._journal.through(self._restoring), self._log)
         delivered = reading.deliver(take, first, strict=isinstance(which, int))
         if delivered is not None and self._writing is not None and self._writing.resumed(delivered[0]):
             self._voice.tell(resumed_from=Position(delivered[0].sequence, delivered[0].step))

@@ -8,6 +8,7 @@ Anything else that goes wrong during the probe is a StorageError.
 
 from __future__ import annotations
 
+import enum
 import functools
 import json
 from typing import Final
@@ -17,18 +18,32 @@ from waypost.errors import ConfigurationError, StorageError
 from waypost.log import logger
 from waypost.store import keys
 from waypost.store.calls import Calls
+from waypost.store.conditional import ConditionalJournal
 from waypost.store.damage import DamagedError
+from waypost.store.journal import Journal
 
 FORMAT: Final = 1
-CONDITIONAL: Final = "conditional"
+
 _MAX_FORMAT_FILE: Final = 64 * keys.KIB
 _RACERS: Final = 8
 _RACES: Final = 3
 _READING: Final = "read format.json of"
 
 
-def require_format(calls: Calls) -> bool:
-    """Whether the store exists (has a format.json) in a form that this version can read and write.
+class Mode(enum.StrEnum):
+    """By which rules the log of a store is written: what its place could do when it was new."""
+
+    CONDITIONAL = "conditional"
+    """Every entry is put only if its key is absent."""
+
+
+def journal_of(mode: Mode | None, calls: Calls) -> Journal:
+    """The log of a store in this mode; of a store that doesn't exist yet, one that is empty."""
+    return ConditionalJournal(calls)
+
+
+def known_mode(calls: Calls) -> Mode | None:
+    """The mode of the store, None when it doesn't exist yet (has no format.json).
 
     Raises ConfigurationError for a format or mode that it can't, StorageError when the file makes no sense.
     """
@@ -37,7 +52,7 @@ def require_format(calls: Calls) -> bool:
     except DamagedError as error:
         raise StorageError(_READING, calls.backend.uri, str(error), advice="Is this a checkpoint store?") from error
     if raw is None:
-        return False
+        return None
     try:
         record = json.loads(raw)
         version, mode = record["format"], record["mode"]
@@ -45,31 +60,32 @@ def require_format(calls: Calls) -> bool:
         raise StorageError(
             _READING, calls.backend.uri, f"it is no format file: {raw[:80]!r}", advice="Is this a checkpoint store?"
         ) from error
-    if version != FORMAT or mode != CONDITIONAL:
+    if version != FORMAT or mode not in list(Mode):
         raise ConfigurationError(
             f"the store {calls.backend.uri} has format {version!r} in mode {mode!r}, and this version of Waypost knows "
-            f"only format {FORMAT} in mode {CONDITIONAL!r}; use a newer Waypost, or another URI"
+            f"only format {FORMAT} in mode {' or '.join(Mode)}; use a newer Waypost, or another URI"
         )
-    return True
+    return Mode(mode)
 
 
-def prepare(calls: Calls) -> None:
-    """Make sure that the store has its format.json, probing the place first if it hasn't.
+def prepare(calls: Calls) -> Mode:
+    """Make sure that the store has its format.json, probing the place first if it hasn't; return its mode.
 
     Raises StorageError; ConfigurationError when the place has no conditional writes.
     """
-    if require_format(calls):
-        return
+    known = known_mode(calls)
+    if known is not None:
+        return known
     if calls.list("list the log of", keys.LOG, "", 1):
         raise StorageError(
             _READING,
             calls.backend.uri,
             "it is missing, though the store has a log",
             advice="Something deleted it; without it nobody knows by which rules the log was written. Restore the "
-            f'file ({{"format": {FORMAT}, "mode": "{CONDITIONAL}"}} if Waypost wrote the log), or use another URI',
+            f'file ({{"format": {FORMAT}, "mode": "{Mode.CONDITIONAL}"}} if Waypost wrote the log), or use another URI',
         )
     probe(calls)
-    record = {"waypost": "checkpoint store", "format": FORMAT, "mode": CONDITIONAL}
+    record = {"waypost": "checkpoint store", "format": FORMAT, "mode": Mode.CONDITIONAL}
     raw = json.dumps(record).encode("ascii") + b"\n"
     doing, patience = "write format.json of", calls.patience()
     while True:
@@ -80,8 +96,10 @@ def prepare(calls: Calls) -> None:
                 raise calls.error(doing, error, patience) from error
             continue
         break
-    if not require_format(calls):
+    known = known_mode(calls)
+    if known is None:
         raise StorageError(_READING, calls.backend.uri, "it was written and can't be read back")
+    return known
 
 
 def probe(calls: Calls) -> None:

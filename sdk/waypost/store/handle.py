@@ -24,7 +24,7 @@ from waypost.store.info import CheckpointInfo
 from waypost.store.log import Log, Stamp
 from waypost.store.packs import SIZES, Sizes, Uploads
 from waypost.store.saver import Job, Saver
-from waypost.store.start import IssuedFences, Writer, take_over
+from waypost.store.start import IssuedFences, Writer
 from waypost.store.state import State
 
 
@@ -49,9 +49,9 @@ class WritingHandle:
         self.uri, self.writer, self.pid, self.users = calls.backend.uri, writer, os.getpid(), 0
         self.calls, self._committed = calls, committed
         begin = calls.interruptible(interrupt, starting)
-        store_format.prepare(begin)
-        state = take_over(begin, writer, _issued if issued is None else issued)
-        self.log = Log(calls, writer.attempt, state.fence, state)
+        journal = store_format.journal_of(store_format.prepare(begin), begin)
+        state = journal.take_over(writer, _issued if issued is None else issued)
+        self.log = Log(journal.through(calls), writer.attempt, state.fence, state)
         self.base: int | None = state.live.newest
         """What this attempt resumes from: the newest live checkpoint at its FENCE, or what was restored instead."""
         self.saver: Saver[CheckpointInfo] = Saver(self._save, calls.seams.worker("waypost-saver"))

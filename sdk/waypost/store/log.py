@@ -3,7 +3,8 @@
 This is where a zombie learns that it is one. A writer knows the log up to `last_seen` and puts its entry at the
 number behind, only if absent; the store lets one of any number of contenders win. Who finds the number taken reads
 what stands there and goes by the append rule (docs/format.md, "Appending"): its own nonce is success, a PRUNE or a
-PIN is stepped over, and anything else means that the store belongs to somebody else, for ever.
+PIN is stepped over, and anything else means that the store belongs to somebody else, for ever. How an entry is put, and
+what stands there instead, is the journal's affair.
 
 Nothing here decides by attempt numbers, clocks or the existence of objects: only by fences and by nonces that this
 process issued.
@@ -17,13 +18,11 @@ import threading
 from collections.abc import Callable
 from typing import TypeVar
 
-from waypost.backends.protocol import UnreachableError
-from waypost.errors import CompletedError, FencedError, StorageError, StoreDeletedError, WaypostError
+from waypost.errors import CompletedError, FencedError, StoreDeletedError, WaypostError
 from waypost.log import logger
-from waypost.store import keys
-from waypost.store.calls import Calls
-from waypost.store.damage import DamagedError, UnreadableEntryError
-from waypost.store.entries import DELETED_ATTEMPT, Checkpoint, Complete, Entry, Fence, Pin, Prune, Unpin, decode
+from waypost.store.damage import UnreadableEntryError
+from waypost.store.entries import DELETED_ATTEMPT, Checkpoint, Complete, Entry, Fence, Pin, Prune, Unpin
+from waypost.store.journal import Journal
 from waypost.store.state import State
 
 E = TypeVar("E", bound=Entry)
@@ -40,83 +39,11 @@ class Stamp:
     time: datetime.datetime
 
 
-def read_entry(calls: Calls, sequence: int) -> Entry | None:
-    """The entry at this number, None when there is none. Raises UnreadableEntryError after a second look."""
-    for last_look in (False, True):
-        try:
-            raw = calls.get(f"read log entry {sequence} of", keys.log_key(sequence), keys.MAX_ENTRY)
-            return None if raw is None else decode(raw, sequence)
-        except UnreadableEntryError:
-            if last_look:
-                raise
-        except DamagedError as error:
-            raise UnreadableEntryError(str(error)) from error
-    raise AssertionError("the last look returns or raises")
-
-
-def read_forward(calls: Calls, state: State) -> tuple[State, list[Entry]]:
-    """Read on from `state` to the end of the log, by number: the state there, and what was read.
-
-    Entries that can't be read are passed, loudly: their numbers are taken whatever they were.
-    """
-    met: list[Entry] = []
-    while True:
-        sequence = state.last_seen + 1
-        try:
-            entry = read_entry(calls, sequence)
-        except UnreadableEntryError as error:
-            lament(error)
-            state = state.after_unreadable(sequence)
-            continue
-        if entry is None:
-            return state, met
-        state = state.after(entry)
-        met.append(entry)
-
-
-def lament(error: UnreadableEntryError) -> None:
-    """Say loudly that an entry is lost, and what follows."""
-    logger.error("%s. What it was is unknown; whatever it recorded is lost, and Waypost goes on without it", error)
-
-
-def put_entry(calls: Calls, entry: Entry) -> Entry:
-    """Put `entry` at its number unless something stands there; return what stands there now, by a look if need be.
-
-    Raises StorageError with outcome 'unknown' when that can't be found out within the budget, and 'not saved' when
-    every request was refused; UnreadableEntryError when something unreadable stands there.
-    """
-    doing = f"append {entry.type} as log entry {entry.sequence} of"
-    key, raw, patience, sent = keys.log_key(entry.sequence), entry.encode(), calls.patience(), False
-    while True:
-        cause = "the store says that the entry exists, but doesn't return it"
-        try:
-            if calls.put_new(doing, key, raw, outcome="unknown" if sent else "not saved"):
-                return entry
-        except UnreachableError as error:
-            cause = error.cause
-        sent = True
-        try:
-            standing = read_entry(calls, entry.sequence)
-        except StorageError as error:
-            error.outcome = "unknown"
-            raise
-        if standing is not None:
-            return standing
-        if not patience.pause():
-            raise StorageError(
-                doing,
-                calls.backend.uri,
-                f"{cause} ({patience.spent})",
-                advice="Whether the entry stands is unknown; the next attempt restores whatever does",
-                outcome="unknown",
-            )
-
-
 class Log:
     """The log as the holder of `fence` appends to it. One append at a time, whatever thread it comes from."""
 
-    def __init__(self, calls: Calls, attempt: int, fence: int, state: State) -> None:
-        self._calls = calls
+    def __init__(self, journal: Journal, attempt: int, fence: int, state: State) -> None:
+        self.journal = journal
         self.attempt, self.fence = attempt, fence
         self.state = state
         """Up to the newest entry known; replaced as a whole, so any thread may read it."""
@@ -140,11 +67,11 @@ class Log:
         """
         with self._lock:
             self.require_open()
-            nonce = self._calls.seams.nonce()
+            nonce = self.journal.calls.seams.nonce()
             self._issued.add(nonce)
             while True:
                 sequence = self.state.last_seen + 1
-                stamp = Stamp(sequence, self.attempt, self.fence, nonce, self._calls.seams.now())
+                stamp = Stamp(sequence, self.attempt, self.fence, nonce, self.journal.calls.seams.now())
                 entry = build(self.state, stamp)
                 standing = self._put(entry)
                 if standing.nonce == nonce:
@@ -157,7 +84,7 @@ class Log:
 
     def _put(self, entry: Entry) -> Entry:
         try:
-            return put_entry(self._calls, entry)
+            return self.journal.put(entry)
         except UnreadableEntryError as error:
             raise self._end(FencedError(f"{self._who} can't go on: {error}, so it may be another's FENCE")) from error
 
@@ -181,7 +108,7 @@ class Log:
             self._end(self._verdict(entry))
 
     def _verdict(self, standing: Entry) -> WaypostError:
-        uri, where = self._calls.backend.uri, f"log entry {standing.sequence}"
+        uri, where = self.journal.calls.backend.uri, f"log entry {standing.sequence}"
         if isinstance(standing, Complete):
             return CompletedError(f"the task of {uri} is complete ({where}): nothing may be saved any more")
         if isinstance(standing, Fence) and standing.attempt == DELETED_ATTEMPT:
@@ -193,7 +120,7 @@ class Log:
 
     @property
     def _who(self) -> str:
-        return f"attempt {self.attempt} (fence {self.fence}) of {self._calls.backend.uri}"
+        return f"attempt {self.attempt} (fence {self.fence}) of {self.journal.calls.backend.uri}"
 
     def _end(self, error: WaypostError) -> WaypostError:
         self._ended = error

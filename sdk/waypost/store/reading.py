@@ -14,17 +14,15 @@ from typing import TypeVar
 from waypost.errors import (
     CheckpointPrunedError,
     CorruptCheckpointError,
-    FencedError,
     StoreDeletedError,
 )
 from waypost.log import logger
-from waypost.store.calls import Calls
 from waypost.store.damage import DamagedError
-from waypost.store.entries import Checkpoint, Fence
-from waypost.store.log import Log, read_entry, read_forward
+from waypost.store.entries import Checkpoint
+from waypost.store.journal import Journal
+from waypost.store.log import Log
 from waypost.store.manifest import Manifest
 from waypost.store.packs import read_manifest
-from waypost.store.start import survey
 from waypost.store.state import State
 
 T = TypeVar("T")
@@ -33,19 +31,17 @@ T = TypeVar("T")
 class Reading:
     """The checkpoints of one store, read by the holder of a fence or by anybody."""
 
-    def __init__(self, calls: Calls, log: Log | None = None) -> None:
-        self._calls, self._log = calls, log
+    def __init__(self, journal: Journal, log: Log | None = None) -> None:
+        self._journal, self._calls, self._log = journal, journal.calls, log
 
     def state(self) -> State:
         """What is known of the log: a writer's own knowledge, else a fresh look. Raises StoreDeletedError."""
-        state = self._log.state if self._log is not None else survey(self._calls)
-        if state.deleted:
-            raise StoreDeletedError(f"the store {self._calls.backend.uri} was deleted")
-        return state
+        state = self._log.state if self._log is not None else self._journal.survey()
+        return self._undeleted(state)
 
     def entry(self, sequence: int) -> Checkpoint:
         """The CHECKPOINT at this number, whether live or a stub; raises DamagedError when there is none."""
-        entry = read_entry(self._calls, sequence)
+        entry = self._journal.read(sequence)
         if entry is None:
             raise DamagedError(f"log entry {sequence} is missing")
         if not isinstance(entry, Checkpoint):
@@ -129,18 +125,12 @@ class Reading:
     def _look_again(self) -> State:
         """The log as it is now; raises FencedError if this process doesn't hold it any more."""
         if self._log is None:
-            state, _ = read_forward(self._calls, self.state())
-            return state
-        state, met = read_forward(self._calls, self._log.state)
-        for entry in met:
-            if isinstance(entry, Fence):
-                uri = self._calls.backend.uri
-                if state.deleted:
-                    raise StoreDeletedError(f"the store {uri} was deleted (log entry {entry.sequence})")
-                raise FencedError(
-                    f"attempt {self._log.attempt} (fence {self._log.fence}) of {uri} was overtaken by attempt "
-                    f"{entry.attempt} (log entry {entry.sequence}) while it was restoring; it has to end"
-                )
+            return self._undeleted(self._journal.look_again())
+        return self._journal.still_held(self._log.state)
+
+    def _undeleted(self, state: State) -> State:
+        if state.deleted:
+            raise StoreDeletedError(f"the store {self._calls.backend.uri} was deleted")
         return state
 
     def _pruned(self, sequence: int) -> CheckpointPrunedError:

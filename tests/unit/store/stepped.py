@@ -24,6 +24,7 @@ from waypost.backends.protocol import (
 )
 from waypost.store import keys
 from waypost.store.calls import Budget, Calls
+from waypost.store.conditional import ConditionalJournal
 from waypost.store.entries import Checkpoint, Entry, decode
 from waypost.store.handle import WritingHandle
 from waypost.store.info import CheckpointInfo
@@ -222,7 +223,7 @@ class Process:
 
     def restore(self, first: int | None = None, *, strict: bool = False) -> tuple[int, bytes] | None:
         """The sequence and content of what a restore gives."""
-        delivered = deliver(self.calls, Reading(self.calls, self.handle.log), first, strict=strict)
+        delivered = deliver(self.calls, Reading(self.handle.log.journal, self.handle.log), first, strict=strict)
         if delivered is not None:
             entry = self.backend.entry(delivered[0])
             assert isinstance(entry, Checkpoint)
@@ -233,7 +234,7 @@ class Process:
 def read(backend: SteppedBackend, first: int | None = None, *, strict: bool = False) -> tuple[int, bytes] | None:
     """What an outside reader's restore gives."""
     calls = Calls(backend, World().seams(), BUDGET)
-    return deliver(calls, Reading(calls), first, strict=strict)
+    return deliver(calls, Reading(ConditionalJournal(calls)), first, strict=strict)
 
 
 def deliver(calls: Calls, reading: Reading, first: int | None, *, strict: bool) -> tuple[int, bytes] | None:

@@ -16,9 +16,9 @@ from waypost.backends.protocol import ExistsError
 from waypost.errors import AttemptRefusedError, CompletedError, FencedError, StorageError
 from waypost.store import keys
 from waypost.store.calls import Budget, Calls
+from waypost.store.conditional import ConditionalJournal
 from waypost.store.entries import Checkpoint, Complete, Entry, Fence, Prune
 from waypost.store.sequences import NOTHING, Sequences
-from waypost.store.start import survey
 
 SEEDS = 200
 IMPATIENT = Budget(seconds=0.5)
@@ -79,7 +79,7 @@ class Town:
                 continue
 
     def _prune_once(self, calls: Calls) -> None:
-        state = survey(calls)
+        state = ConditionalJournal(calls).survey()
         gone = Sequences.of(list(state.live)[1:])
         if not gone:
             return

@@ -27,10 +27,11 @@ from waypost.errors import (
 )
 from waypost.store import keys
 from waypost.store.calls import Calls
+from waypost.store.conditional import ConditionalJournal
 from waypost.store.entries import DELETED_ATTEMPT, Fence
 from waypost.store.handle import WritingHandle
 from waypost.store.sequences import Sequences
-from waypost.store.start import Writer, survey
+from waypost.store.start import Writer
 
 
 @pytest.fixture
@@ -259,7 +260,7 @@ def test_a_gap_in_the_log_is_loud(backend: SteppedBackend, caplog: pytest.LogCap
     backend.corrupt(keys.log_key(3))
     del backend.objects[keys.log_key(2)]
     with caplog.at_level(logging.ERROR, "waypost"):
-        state = survey(Calls(backend, World().seams(), BUDGET))
+        state = ConditionalJournal(Calls(backend, World().seams(), BUDGET)).survey()
     assert "log entry 2" in caplog.text
     assert "is missing" in caplog.text
     assert (state.last_seen, state.highest_attempt) == (3, 1)
@@ -268,7 +269,7 @@ def test_a_gap_in_the_log_is_loud(backend: SteppedBackend, caplog: pytest.LogCap
 def test_a_stray_key_with_an_enormous_number_does_not_hang_the_start(backend: SteppedBackend) -> None:
     Process(backend).save(b"one")
     backend.objects[keys.log_key(10**15)] = b"?"
-    state = survey(Calls(backend, World().seams(), BUDGET))
+    state = ConditionalJournal(Calls(backend, World().seams(), BUDGET)).survey()
     assert state.last_seen == 10**15
     assert state.live == Sequences.of([2])
 
