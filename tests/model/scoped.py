@@ -34,6 +34,7 @@ Hole = Literal[
     "delete before the LIST",
     "takeover not counted",
     "no history",
+    "collects up to its own fence",
 ]
 
 FENCE, BASE, CHECKPOINT, COMPLETE = "FENCE", "BASE", "CHECKPOINT", "COMPLETE"
@@ -256,6 +257,19 @@ class Model:
             gone |= old.packs
         return tuple(sorted(gone & world.packs))
 
+    def _orphans(self, world: World, me: Process) -> tuple[tuple[int, int], ...]:
+        """The packs whose names carry a lower fence than one's own and that nothing live names."""
+        assert me.known is not None
+        live: set[tuple[int, int]] = set()
+        for sequence in me.known.live:
+            entry = self.find(world.entries, me.known.history, sequence)
+            assert entry is not None
+            live |= entry.packs
+        lower = {pack for pack in world.packs if world.processes[pack[0]].fence < me.fence}
+        if self.hole == "collects up to its own fence":
+            lower = {pack for pack in world.packs if world.processes[pack[0]].fence <= me.fence}
+        return tuple(sorted(lower - live))
+
     def _restore(self, world: World, me: Process) -> World:
         assert me.known is not None
         newest = max(me.known.live, default=None)
@@ -285,6 +299,8 @@ class Model:
         if self.hole == "delete before the LIST":
             after = after._replace(packs=after.packs - set(self._doomed(world, me, entry)))
         yield "PUT", lambda: self._put(after, entry)
+        if orphans := self._orphans(world, me):
+            yield "collects", lambda: self._now(world, me, at="delete", doomed=orphans)
         yield from self._hangs(after, me, entry, dies=True)
         told = self._now(after, me, at="save", used=entry.sequence, saves=me.saves + 1)
         yield from self._hangs(told, me, entry, dies=False)

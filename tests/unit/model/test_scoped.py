@@ -21,6 +21,7 @@ HOLES: dict[Hole, tuple[tuple[int, ...], str]] = {
     "delete before the LIST": ((1, 2), "I1"),
     "takeover not counted": ((1, 1), "I2"),
     "no history": ((1, 2), "I1"),
+    "collects up to its own fence": ((1, 2), "I1"),
 }
 
 
