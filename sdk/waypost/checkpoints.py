@@ -24,8 +24,10 @@ from waypost.store import sources
 from waypost.store.annotations import checked_metadata, checked_metrics, checked_step
 from waypost.store.calls import SAVING, STARTING, Budget, Calls
 from waypost.store.entries import Checkpoint
+from waypost.store.format import Mode
 from waypost.store.handle import WritingHandle, release, share
 from waypost.store.info import CheckpointInfo, SaveHandle
+from waypost.store.journal import Journal
 from waypost.store.manifest import Manifest
 from waypost.store.packs import read_pieces
 from waypost.store.placing import Place
@@ -76,14 +78,14 @@ class Checkpoints:
         writer = chosen_writer(attempt, told if voice.ours else None, told)
         calls = Calls(backend, seams or Seams(), saving)
         self._voice, self._writing, self._closed = voice, None, False
+        self._mode: Mode | None = None
         if writer is None:
-            self._log, self._journal = None, store_format.journal_of(store_format.known_mode(calls), calls)
+            self._log, self._mode = None, store_format.known_mode(calls)
         else:
             refuse_ranks(backend.uri)
             self._writing = self._take_over(calls, writer, starting)
             self._log = self._writing.log
-            self._journal = self._log.journal
-        self._calls = self._journal.calls
+        self._calls = calls if self._log is None else self._log.journal.calls
         self._base: CheckpointInfo | None = None
 
     _writing: WritingHandle | None
@@ -264,7 +266,15 @@ class Checkpoints:
 
     def _reading(self) -> Reading:
         self._require_usable()
-        return Reading(self._journal, self._log)
+        return Reading(self._journal(self._calls), self._log)
+
+    def _journal(self, calls: Calls) -> Journal:
+        """The store's log by these calls. A store that didn't exist when it was opened may have been made since."""
+        if self._log is not None:
+            return self._log.journal.through(calls)
+        if self._mode is None:
+            self._mode = store_format.known_mode(calls)
+        return store_format.journal_of(self._mode, calls)
 
     @property
     def _restoring(self) -> Calls:
@@ -277,7 +287,7 @@ class Checkpoints:
             first = self._writing.base
             if first is None:
                 return None
-        reading = Reading(self._journal.through(self._restoring), self._log)
+        reading = Reading(self._journal(self._restoring), self._log)
         delivered = reading.deliver(take, first, strict=isinstance(which, int))
         if delivered is not None and self._writing is not None and self._writing.resumed(delivered[0]):
             self._voice.tell(resumed_from=Position(delivered[0].sequence, delivered[0].step))

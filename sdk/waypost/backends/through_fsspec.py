@@ -1,8 +1,12 @@
-"""Any other place that fsspec knows, as long as it can create a key only if it is absent.
+"""Any other place that fsspec knows.
 
 Whether a file system honours `mode="create"` is its own affair: fsspec's default looks first and writes then, which
-two writers pass together. So a file system that doesn't bring its own way of writing is refused at once, and the
+two writers pass together. So a file system that doesn't bring its own way of writing has no conditional writes, and the
 others have to stand the probe (`waypost.store.format`).
+
+Only fsspec's asynchronous file systems are made for several threads at once; of the others (FTP, SFTP …) many hold one
+connection, so their requests wait for each other. What a file system remembers of its folders is forgotten before each
+listing: a store without conditional writes depends on listings being true.
 
 fsspec says little about what went wrong; what isn't plainly a refusal counts as passing trouble.
 """
@@ -12,6 +16,7 @@ from __future__ import annotations
 import contextlib
 import threading
 from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from typing import Any, Final
 
 import fsspec
@@ -50,7 +55,7 @@ _NOT_PLACES: Final = frozenset(
 )
 """What is no place of its own, has a backend of its own, or can't be written to."""
 
-_memory_lock: Final = threading.Lock()
+_memory_lock: Final = threading.RLock()
 """memory:// lives in this process, and its create looks first and writes then."""
 
 
@@ -69,7 +74,11 @@ class FsspecBackend:
             self._fs, self._root = fsspec.url_to_fs(uri, use_listings_cache=False, skip_instance_cache=True)
         except (ImportError, ValueError, TypeError) as error:
             raise ConfigurationError(f"can't use the checkpoint URI {uri}: {error}") from error
-        self._lock = _memory_lock if uri.startswith("memory://") else contextlib.nullcontext()
+        self._lock: AbstractContextManager[object] = threading.RLock()
+        if uri.startswith("memory://"):
+            self._lock = _memory_lock
+        elif isinstance(self._fs, AsyncFileSystem):
+            self._lock = contextlib.nullcontext()
 
     @property
     def uri(self) -> str:
@@ -80,13 +89,13 @@ class FsspecBackend:
         """Create `key`, or raise ExistsError."""
         if not _creates_by_itself(self._fs):
             raise UnsupportedError(f"{type(self._fs).__name__} of fsspec can't create a file only if it is absent")
-        with self._translated(writing=True), self._lock:
+        with self._translated(writing=True):
             self._make_folder(key)
             self._fs.pipe_file(self._path(key), data, mode="create")
 
     def put(self, key: str, data: bytes | memoryview) -> None:
         """Write `key`."""
-        with self._translated(writing=True), self._lock:
+        with self._translated(writing=True):
             self._make_folder(key)
             self._fs.pipe_file(self._path(key), bytes(data))
 
@@ -107,6 +116,7 @@ class FsspecBackend:
         """Keys directly in a folder, in byte order."""
         try:
             with self._translated():
+                self._fs.invalidate_cache()
                 listing = self._fs.ls(self._path(prefix.rstrip("/")), detail=True)
         except AbsentError:
             return []
@@ -131,7 +141,8 @@ class FsspecBackend:
     @contextlib.contextmanager
     def _translated(self, *, writing: bool = False) -> Iterator[None]:
         try:
-            yield
+            with self._lock:
+                yield
         except BackendError:
             raise
         except FileExistsError as error:

@@ -109,6 +109,16 @@ class Calls:
             raise self.error(doing, error, outcome=outcome) from error
         return True
 
+    def put_once(self, doing: str, key: str, data: bytes, outcome: Outcome = "not saved") -> None:
+        """Send one PUT, once. Raises UnreachableError, and StorageError with `outcome` when it was refused for good."""
+        self._interrupt()
+        try:
+            self.backend.put(key, data)
+        except UnreachableError:
+            raise
+        except BackendError as error:
+            raise self.error(doing, error, outcome=outcome) from error
+
     def list(self, doing: str, prefix: str, start_after: str = "", limit: int = 1000) -> list[str]:
         """The first keys in a folder."""
         return self._repeat(doing, lambda: self.backend.list(prefix, start_after, limit))

@@ -120,6 +120,14 @@ class ConditionalJournal:
                     return state
             state, _ = self._read_forward(state)
 
+    def first_ordinal(self) -> int:
+        """No two writers have the same fence, and names carry it."""
+        return 0
+
+    def free_number(self, state: State) -> int:
+        """Exactly behind the last entry known: that is what fences."""
+        return state.last_seen + 1
+
     def put(self, entry: Entry) -> Entry:
         """Put `entry` at its number unless something stands there; return what stands there now."""
         doing = f"append {entry.type} as log entry {entry.sequence} of"

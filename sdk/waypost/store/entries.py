@@ -24,6 +24,7 @@ from blake3 import blake3
 from waypost.store import keys
 from waypost.store.damage import UnreadableEntryError
 from waypost.store.members import Members
+from waypost.store.scopes import NO_SCOPES, Scopes
 from waypost.store.sequences import Sequences
 
 DELETED_ATTEMPT: Final = 2**63 - 1
@@ -50,6 +51,8 @@ class Entry:
     """The live checkpoints right behind this entry."""
     pinned: Sequences
     """The pinned ones among them."""
+    scopes: Scopes = NO_SCOPES
+    """Where the entries before it and itself stand, in a store without conditional writes; nothing elsewhere."""
 
     def _members(self) -> dict[str, Any]:
         return {}
@@ -65,6 +68,7 @@ class Entry:
             "time": format_time(self.time),
             "live": self.live.to_json(),
             "pinned": self.pinned.to_json(),
+            **({"scopes": self.scopes.to_json()} if self.scopes.row else {}),
             **self._members(),
         }
         body = json.dumps(record, separators=(",", ":"), allow_nan=False).encode("ascii")[:-1]
@@ -84,6 +88,13 @@ class Fence(Entry):
 
     def _members(self) -> dict[str, Any]:
         return {"pod": self.pod}
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Base(Entry):
+    """What a writer goes on from, in a store without conditional writes: that is `live`, and who wrote it `scopes`."""
+
+    type: ClassVar[str] = "BASE"
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -197,6 +208,7 @@ def _decode(raw: bytes, sequence: int) -> Entry:
         "time": parse_time(fields.text("time")),
         "live": fields.sequences("live"),
         "pinned": fields.sequences("pinned"),
+        "scopes": Scopes.from_json(record.get("scopes", [])),
     }
     if common["sequence"] != sequence:
         raise ValueError(f"it says that it is entry {common['sequence']}")
@@ -206,6 +218,8 @@ def _decode(raw: bytes, sequence: int) -> Entry:
     match record.get("type"):
         case Fence.type:
             return Fence(**common, pod=fields.optional_text("pod"))
+        case Base.type:
+            return Base(**common)
         case Checkpoint.type:
             return _checkpoint(fields, common)
         case Complete.type:

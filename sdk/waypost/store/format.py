@@ -3,7 +3,7 @@
 The mode is a property of the store, settled once: a later attempt that finds format.json never asks the server again
 whether it honours conditional writes, so a passing trouble can't split a store into two modes (rule 11). Only two
 things mean that it doesn't: a second put-if-absent of a key that succeeds, or the server's own "not implemented".
-Anything else that goes wrong during the probe is a StorageError.
+Anything else that goes wrong during the probe is a StorageError, and settles nothing.
 """
 
 from __future__ import annotations
@@ -21,6 +21,8 @@ from waypost.store.calls import Calls
 from waypost.store.conditional import ConditionalJournal
 from waypost.store.damage import DamagedError
 from waypost.store.journal import Journal
+from waypost.store.scoped import ScopedJournal
+from waypost.store.scopes import placed
 
 FORMAT: Final = 1
 
@@ -35,11 +37,13 @@ class Mode(enum.StrEnum):
 
     CONDITIONAL = "conditional"
     """Every entry is put only if its key is absent."""
+    SCOPED = "scoped"
+    """Every writer has keys of its own, and believes what a LIST shows behind its PUT."""
 
 
 def journal_of(mode: Mode | None, calls: Calls) -> Journal:
     """The log of a store in this mode; of a store that doesn't exist yet, one that is empty."""
-    return ConditionalJournal(calls)
+    return ScopedJournal(calls) if mode is Mode.SCOPED else ConditionalJournal(calls)
 
 
 def known_mode(calls: Calls) -> Mode | None:
@@ -71,39 +75,76 @@ def known_mode(calls: Calls) -> Mode | None:
 def prepare(calls: Calls) -> Mode:
     """Make sure that the store has its format.json, probing the place first if it hasn't; return its mode.
 
-    Raises StorageError; ConfigurationError when the place has no conditional writes.
+    Raises StorageError.
     """
     known = known_mode(calls)
     if known is not None:
         return known
-    if calls.list("list the log of", keys.LOG, "", 1):
+    if found := calls.list("list the log of", keys.LOG, "", 1):
+        mode = Mode.CONDITIONAL if placed(found[0]) is None else Mode.SCOPED
         raise StorageError(
             _READING,
             calls.backend.uri,
             "it is missing, though the store has a log",
             advice="Something deleted it; without it nobody knows by which rules the log was written. Restore the "
-            f'file ({{"format": {FORMAT}, "mode": "{Mode.CONDITIONAL}"}} if Waypost wrote the log), or use another URI',
+            f'file ({{"format": {FORMAT}, "mode": "{mode}"}} if Waypost wrote the log), or use another URI',
         )
-    probe(calls)
-    record = {"waypost": "checkpoint store", "format": FORMAT, "mode": Mode.CONDITIONAL}
+    mode = probe(calls)
+    _write(calls, mode)
+    known = known_mode(calls)
+    if known is None:
+        raise StorageError(_READING, calls.backend.uri, "it was written and can't be read back")
+    if mode is Mode.SCOPED and known is Mode.CONDITIONAL:
+        raise StorageError(
+            "probe",
+            calls.backend.uri,
+            "another attempt found conditional writes there at the same time, and this one found none",
+            advice="A place that honours conditions only now and then can't be relied on; use another",
+        )
+    return known
+
+
+def _write(calls: Calls, mode: Mode) -> None:
+    """Put format.json if it is absent, by the means of its mode."""
+    record = {"waypost": "checkpoint store", "format": FORMAT, "mode": mode}
     raw = json.dumps(record).encode("ascii") + b"\n"
     doing, patience = "write format.json of", calls.patience()
+    if mode is Mode.SCOPED:
+        if known_mode(calls) is None:
+            calls.put(doing, keys.FORMAT_KEY, raw)
+        return
     while True:
         try:
             calls.put_new(doing, keys.FORMAT_KEY, raw)
         except UnreachableError as error:
             if not patience.pause():
                 raise calls.error(doing, error, patience) from error
-            continue
-        break
-    known = known_mode(calls)
-    if known is None:
-        raise StorageError(_READING, calls.backend.uri, "it was written and can't be read back")
-    return known
+        else:
+            return
 
 
-def probe(calls: Calls) -> None:
+def probe(calls: Calls) -> Mode:
     """Find out by trying whether put-if-absent means what it has to, on throw-away keys."""
+    try:
+        _try_out(calls)
+    except _UnsupportedError as error:
+        logger.warning(
+            "%s has no reliable conditional writes (%s). The store is written in mode %r, which depends on listings "
+            "that show every write at once, and holds off an attempt that was cut off less strictly: see "
+            "docs/format.md",
+            calls.backend.uri,
+            error,
+            Mode.SCOPED.value,
+        )
+        return Mode.SCOPED
+    return Mode.CONDITIONAL
+
+
+class _UnsupportedError(Exception):
+    """The place has no conditional writes: seen, not guessed."""
+
+
+def _try_out(calls: Calls) -> None:
     nonce = calls.seams.nonce()
     used = [f"{keys.PROBE}{nonce}-0"]
     try:
@@ -121,8 +162,10 @@ def probe(calls: Calls) -> None:
 def _second_put_must_fail(calls: Calls, key: str) -> None:
     first, second = b"first", b"second"
     _create(calls, key, first)
-    if _create(calls, key, second) or calls.get("probe", key, 64) != first:
-        raise _unsupported(calls, "a second put-if-absent of one key overwrote the first")
+    if _create(calls, key, second):
+        raise _UnsupportedError("a second put-if-absent of one key overwrote the first")
+    if calls.get("probe", key, 64) != first:
+        raise StorageError("probe", calls.backend.uri, "a key that was just written doesn't have its content")
 
 
 def _create(calls: Calls, key: str, data: bytes) -> bool:
@@ -135,7 +178,7 @@ def _create(calls: Calls, key: str, data: bytes) -> bool:
         except ExistsError:
             return uncertain and calls.get("probe", key, 64) == data
         except UnsupportedError as error:
-            raise _unsupported(calls, error.cause) from error
+            raise _UnsupportedError(error.cause) from error
         except UnreachableError as error:
             uncertain = True
             if not patience.pause():
@@ -161,17 +204,11 @@ def _race_has_one_winner(calls: Calls, key: str) -> bool:
     calls.seams.at_once([functools.partial(race, b"%d" % number) for number in range(_RACERS)])
     if lost:
         return False
-    if len(wins) != 1 or calls.get("probe", key, 64) != wins[0]:
-        raise _unsupported(calls, f"{len(wins)} of {_RACERS} writers that created one key at once were told 'created'")
+    if len(wins) > 1:
+        raise _UnsupportedError(f"{len(wins)} of {_RACERS} writers that created one key at once were told 'created'")
+    if not wins or calls.get("probe", key, 64) != wins[0]:
+        raise StorageError("probe", calls.backend.uri, "of several writers of one key none has its content there")
     return True
-
-
-def _unsupported(calls: Calls, cause: str) -> ConfigurationError:
-    return ConfigurationError(
-        f"can't use {calls.backend.uri}: it has no reliable conditional writes ({cause}), and without them an attempt "
-        "that was cut off could overwrite its successor. Stores without conditional writes come with a later version "
-        "of Waypost; until then use S3, GCS, Azure, or a file system with hard links"
-    )
 
 
 def _clean_up(calls: Calls, used: list[str]) -> None:

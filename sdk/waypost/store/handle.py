@@ -55,7 +55,7 @@ class WritingHandle:
         self.base: int | None = state.live.newest
         """What this attempt resumes from: the newest live checkpoint at its FENCE, or what was restored instead."""
         self.saver: Saver[CheckpointInfo] = Saver(self._save, calls.seams.worker("waypost-saver"))
-        self._uploads = Uploads(calls, state.fence, sizes)
+        self._uploads = Uploads(calls, state.fence, sizes, journal.first_ordinal())
 
     def resumed(self, entry: Checkpoint) -> bool:
         """A checkpoint was restored: until the first commit, it is what this attempt goes on from. Whether it is."""

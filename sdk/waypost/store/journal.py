@@ -53,11 +53,19 @@ class Journal(Protocol):
         CorruptCheckpointError.
         """
 
+    def first_ordinal(self) -> int:
+        """Behind which number the ordinals of this writer's uploads begin, so that no other's have the same names."""
+
+    def free_number(self, state: State) -> int:
+        """The number to put the next entry at, for the holder that knows the log as `state`."""
+
     def put(self, entry: Entry) -> Entry:
-        """Put `entry` at its number; return what stands there now, by a look if need be.
+        """Put `entry` at its number, which is free as far as is known; return what stands there now.
 
         Raises StorageError with outcome 'unknown' when that can't be found out within the budget, and 'not saved' when
-        every request was refused; UnreadableEntryError when something unreadable stands there.
+        every request was refused; UnreadableEntryError when something unreadable stands there; FencedError or
+        StoreDeletedError where somebody else's taking over shows otherwise than by what stands there;
+        ConfigurationError for an entry that has no fence, where that can't be appended safely.
         """
 
 

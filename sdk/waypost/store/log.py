@@ -70,7 +70,7 @@ class Log:
             nonce = self.journal.calls.seams.nonce()
             self._issued.add(nonce)
             while True:
-                sequence = self.state.last_seen + 1
+                sequence = self.journal.free_number(self.state)
                 stamp = Stamp(sequence, self.attempt, self.fence, nonce, self.journal.calls.seams.now())
                 entry = build(self.state, stamp)
                 standing = self._put(entry)
@@ -85,6 +85,8 @@ class Log:
     def _put(self, entry: Entry) -> Entry:
         try:
             return self.journal.put(entry)
+        except (FencedError, StoreDeletedError) as error:
+            raise self._end(error) from None
         except UnreadableEntryError as error:
             raise self._end(FencedError(f"{self._who} can't go on: {error}, so it may be another's FENCE")) from error
 

@@ -54,9 +54,9 @@ class Uploaded:
 class Uploads:
     """Everything that one fence uploads; every upload gets names of its own."""
 
-    def __init__(self, calls: Calls, fence: int, sizes: Sizes = SIZES) -> None:
+    def __init__(self, calls: Calls, fence: int, sizes: Sizes = SIZES, ordinal: int = 0) -> None:
         self._calls, self._fence, self._sizes = calls, fence, sizes
-        self._ordinal = 0
+        self._ordinal = ordinal
         self._unnamed: set[str] = set()
 
     def upload(self, content: Content) -> Uploaded:

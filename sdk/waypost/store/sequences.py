@@ -36,6 +36,11 @@ class Sequences:
         """The highest number; None in an empty set."""
         return self.ranges[-1][1] if self.ranges else None
 
+    @property
+    def oldest(self) -> int | None:
+        """The lowest number; None in an empty set."""
+        return self.ranges[0][0] if self.ranges else None
+
     def __bool__(self) -> bool:
         return bool(self.ranges)
 

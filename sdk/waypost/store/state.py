@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 
-from waypost.store.entries import DELETED_ATTEMPT, Checkpoint, Complete, Entry, Fence
+from waypost.store.entries import DELETED_ATTEMPT, Base, Checkpoint, Complete, Entry, Fence
 from waypost.store.sequences import NOTHING, Sequences
 
 
@@ -29,7 +29,7 @@ class State:
     def after(self, entry: Entry) -> State:
         """The state behind this entry. It need not be the next one: an entry says what is live by itself."""
         state = dataclasses.replace(self, last_seen=entry.sequence, live=entry.live, pinned=entry.pinned)
-        if not isinstance(entry, (Fence, Checkpoint, Complete)):
+        if not isinstance(entry, (Fence, Base, Checkpoint, Complete)):
             return state  # PRUNE, PIN, UNPIN: by anybody, so they say nothing about writers (rule 6)
         if entry.attempt == DELETED_ATTEMPT:
             return dataclasses.replace(state, deleted=True)

@@ -15,17 +15,20 @@ import json
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from blake3 import blake3
+
 from waypost.backends.protocol import (
     AbsentError,
     ExistsError,
     RefusedError,
     TooLargeError,
     UnreachableError,
+    UnsupportedError,
 )
 from waypost.store import keys
 from waypost.store.calls import Budget, Calls
-from waypost.store.conditional import ConditionalJournal
 from waypost.store.entries import Checkpoint, Entry, decode
+from waypost.store.format import Mode, journal_of
 from waypost.store.handle import WritingHandle
 from waypost.store.info import CheckpointInfo
 from waypost.store.packs import SIZES, Sizes
@@ -33,7 +36,7 @@ from waypost.store.reading import Reading
 from waypost.store.saver import Job
 from waypost.store.seams import Seams
 from waypost.store.sources import Source, look
-from waypost.store.start import Writer
+from waypost.store.start import IssuedFences, Writer
 
 BUDGET = Budget(seconds=20.0)
 _numbers = itertools.count(1)
@@ -59,6 +62,8 @@ def refuse(execute: Callable[[], None]) -> None:
 
 class SteppedBackend:
     """Objects in memory; `plan` decides what happens to the next requests."""
+
+    mode = Mode.CONDITIONAL
 
     def __init__(self) -> None:
         self.uri = f"stepped://{next(_numbers)}"
@@ -164,16 +169,37 @@ class SteppedBackend:
         return sorted(key for key in self.objects if key.startswith(keys.PACKS))
 
 
+class Unconditional(SteppedBackend):
+    """A place that doesn't know the condition, and says so."""
+
+    mode = Mode.SCOPED
+
+    def put_new(self, key: str, data: bytes) -> None:
+        self._request("put_new", key, lambda: None)
+        raise UnsupportedError("501 Not Implemented, NotImplemented")
+
+
+class Overwriting(SteppedBackend):
+    """A place that ignores the condition, and says nothing."""
+
+    mode = Mode.SCOPED
+
+    def put_new(self, key: str, data: bytes) -> None:
+        self.put(key, data)
+
+
 @dataclasses.dataclass
 class World:
     """Time that passes only by sleeping, nonces that are numbers, races run one after the other."""
 
     time: float = 0.0
     nonces: itertools.count[int] = dataclasses.field(default_factory=itertools.count)
+    name: str = dataclasses.field(default_factory=lambda: str(next(_numbers)))
+    """Its nonces follow from it, and so does the order of scopes that start at once."""
 
     def seams(self) -> Seams:
         return Seams(
-            nonce=lambda: f"nonce-{next(self.nonces)}-{id(self)}",
+            nonce=lambda: blake3(f"{self.name}/{next(self.nonces)}".encode()).hexdigest()[:32],
             now=lambda: datetime.datetime(2026, 11, 23, tzinfo=datetime.UTC) + datetime.timedelta(seconds=self.time),
             clock=lambda: self.time,
             sleep=self.sleep,
@@ -200,13 +226,16 @@ class Process:
         pod: str | None = None,
         budget: Budget = BUDGET,
         sizes: Sizes = SIZES,
+        world: World | None = None,
+        issued: IssuedFences | None = None,
     ) -> None:
+        """`issued` are the fences of another process of the machine; the same by default."""
         self.backend = backend
-        self.world = World()
+        self.world = world or World()
         self.told: list[CheckpointInfo] = []
         self.calls = Calls(backend, self.world.seams(), budget)
         self.handle = WritingHandle(
-            self.calls, Writer(attempt, pod), lambda: None, self.told.append, budget, sizes=sizes
+            self.calls, Writer(attempt, pod), lambda: None, self.told.append, budget, issued, sizes
         )
         self.handle.saver.stop()
 
@@ -223,28 +252,34 @@ class Process:
 
     def restore(self, first: int | None = None, *, strict: bool = False) -> tuple[int, bytes] | None:
         """The sequence and content of what a restore gives."""
-        delivered = deliver(self.calls, Reading(self.handle.log.journal, self.handle.log), first, strict=strict)
-        if delivered is not None:
-            entry = self.backend.entry(delivered[0])
-            assert isinstance(entry, Checkpoint)
-            self.handle.resumed(entry)
-        return delivered
+        reading = Reading(self.handle.log.journal, self.handle.log)
+        return deliver(self.calls, reading, first, strict=strict, told=self.handle.resumed)
 
 
 def read(backend: SteppedBackend, first: int | None = None, *, strict: bool = False) -> tuple[int, bytes] | None:
     """What an outside reader's restore gives."""
     calls = Calls(backend, World().seams(), BUDGET)
-    return deliver(calls, Reading(ConditionalJournal(calls)), first, strict=strict)
+    return deliver(calls, Reading(journal_of(backend.mode, calls)), first, strict=strict)
 
 
-def deliver(calls: Calls, reading: Reading, first: int | None, *, strict: bool) -> tuple[int, bytes] | None:
+def deliver(
+    calls: Calls,
+    reading: Reading,
+    first: int | None,
+    *,
+    strict: bool,
+    told: Callable[[Checkpoint], object] = lambda entry: None,
+) -> tuple[int, bytes] | None:
     from waypost.store.packs import read_pieces
 
     def take(entry: Checkpoint, manifest: Any) -> bytes:
         return b"".join(bytes(piece.data) for piece in read_pieces(calls, entry, manifest))
 
     delivered = reading.deliver(take, first, strict=strict)
-    return None if delivered is None else (delivered[0].sequence, delivered[1])
+    if delivered is None:
+        return None
+    told(delivered[0])
+    return delivered[0].sequence, delivered[1]
 
 
 def large(tag: bytes) -> bytes:
@@ -252,5 +287,5 @@ def large(tag: bytes) -> bytes:
     return tag * (keys.MAX_INLINE // len(tag) + 1)
 
 
-def format_file() -> bytes:
-    return json.dumps({"format": 1, "mode": "conditional"}).encode()
+def format_file(mode: Mode = Mode.CONDITIONAL) -> bytes:
+    return json.dumps({"format": 1, "mode": mode}).encode()

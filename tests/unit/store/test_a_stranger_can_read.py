@@ -34,11 +34,26 @@ def entry_at(store: Path, sequence: int) -> dict[str, Any]:
     return entry
 
 
-def stranger_restores(store: Path, target: Path) -> int:
-    assert json.loads((store / "format.json").read_text())["format"] == 1
+def newest_checkpoint(store: Path) -> dict[str, Any]:
     [newest, *_] = sorted(name for name in os.listdir(store / "log") if re.fullmatch(r"\d{20}\.json", name))
     live = entry_at(store, 10**20 - 1 - int(newest[:20]))["live"]
-    entry = entry_at(store, live[-1][1])
+    return entry_at(store, live[-1][1])
+
+
+def newest_checkpoint_of_scopes(store: Path) -> dict[str, Any]:
+    form = r"\d{20}-\d{20}-[0-9a-f]{32}-\d{20}\.json"
+    names = sorted(name for name in os.listdir(store / "log") if re.fullmatch(form, name))
+    newest = next(name for name in names if int(name[75:95]) != 10**20 - 2)
+    says = read_entry((store / "log" / newest).read_bytes())
+    sequence = says["live"][-1][1]
+    scope = [name for first, name in says["scopes"] if first <= sequence][-1]
+    return read_entry((store / "log" / f"{scope}-{10**20 - 1 - sequence:020}.json").read_bytes())
+
+
+def stranger_restores(store: Path, target: Path) -> int:
+    record = json.loads((store / "format.json").read_text())
+    assert record["format"] == 1
+    entry = newest_checkpoint(store) if record["mode"] == "conditional" else newest_checkpoint_of_scopes(store)
     if "manifestObject" in entry:
         reference = entry["manifestObject"]
         raw = (store / "manifests" / reference["name"]).read_bytes()
@@ -106,6 +121,21 @@ def test_a_large_manifest_is_found_too(tmp_path: Path) -> None:
         checkpoints.save(source, step=3, wait=True)
     assert stranger_restores(store, tmp_path / "restored") == 3
     assert fingerprint(tmp_path / "restored") == fingerprint(source)
+
+
+def test_a_store_without_conditional_writes_is_read_too(tmp_path: Path) -> None:
+    store = tmp_path / "store"
+    store.mkdir()
+    (store / "format.json").write_text('{"waypost": "checkpoint store", "format": 1, "mode": "scoped"}')
+    with Checkpoints(f"file://{store}", attempt=1) as checkpoints:
+        checkpoints.save(b"one", step=1, wait=True)
+        checkpoints.save(os.urandom(100_000), step=2, wait=True)
+    Checkpoints(f"file://{store}", attempt=2).close()
+    assert stranger_restores(store, tmp_path / "handed on") == 2
+    with Checkpoints(f"file://{store}", attempt=3) as checkpoints:
+        checkpoints.save(b"three", step=3, wait=True)
+    assert stranger_restores(store, tmp_path / "restored") == 3
+    assert (tmp_path / "restored" / "_dst_cp").read_bytes() == b"three"
 
 
 def test_the_pages_example_is_an_entry() -> None:

@@ -4,19 +4,31 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Callable
 
 import fsspec
 import fsspec.implementations.memory
 import pytest
 
-from tests.unit.store.stepped import BUDGET, Fault, Process, SteppedBackend, World, fail, lose_answer, refuse
-from waypost.backends.protocol import UnsupportedError
+from tests.unit.store.stepped import (
+    BUDGET,
+    Fault,
+    Overwriting,
+    Process,
+    SteppedBackend,
+    Unconditional,
+    World,
+    fail,
+    format_file,
+    lose_answer,
+    refuse,
+)
+from waypost.backends.opening import open_backend
 from waypost.checkpoints import Checkpoints
 from waypost.errors import ConfigurationError, StorageError
 from waypost.store import format as store_format
 from waypost.store import keys
 from waypost.store.calls import Calls
+from waypost.store.format import Mode
 from waypost.store.seams import Seams
 
 
@@ -27,13 +39,6 @@ def backend() -> SteppedBackend:
 
 def calls(backend: SteppedBackend) -> Calls:
     return Calls(backend, World().seams(), BUDGET)
-
-
-class Overwriting(SteppedBackend):
-    """A server that ignores the condition."""
-
-    def put_new(self, key: str, data: bytes) -> None:
-        self.put(key, data)
 
 
 def test_a_new_store_gets_its_format_file_before_its_first_entry(backend: SteppedBackend) -> None:
@@ -59,23 +64,52 @@ def test_a_store_is_probed_once(backend: SteppedBackend) -> None:
     assert not [key for _, key in backend.requests if key.startswith(keys.PROBE)]
 
 
-def test_a_server_that_ignores_the_condition_is_refused_clearly() -> None:
-    backend = Overwriting()
-    with pytest.raises(ConfigurationError, match=r"no reliable conditional writes.*later version"):
-        store_format.prepare(calls(backend))
-    assert keys.FORMAT_KEY not in backend.objects
+@pytest.mark.parametrize("place", [Overwriting, Unconditional], ids=["ignores the condition", "says that it can't"])
+def test_a_place_without_conditional_writes_gets_the_other_mode_and_a_warning(
+    place: type[SteppedBackend], caplog: pytest.LogCaptureFixture
+) -> None:
+    backend = place()
+    assert store_format.prepare(calls(backend)) is Mode.SCOPED
+    assert json.loads(backend.objects[keys.FORMAT_KEY])["mode"] == "scoped"
+    assert sorted(backend.objects) == [keys.FORMAT_KEY]
+    assert "no reliable conditional writes" in caplog.text
 
 
-def test_a_server_that_does_not_know_the_condition_is_refused_clearly(backend: SteppedBackend) -> None:
-    def say_so(execute: Callable[[], None]) -> None:
-        raise UnsupportedError("501 Not Implemented, NotImplemented")
+def test_the_mode_is_the_stores_and_not_the_attempts(backend: SteppedBackend) -> None:
+    """H8: an attempt that meets a server of another kind in front of the same store doesn't split it."""
+    Process(backend).save(b"one")
+    lax = Overwriting()
+    lax.objects = backend.objects
+    assert store_format.prepare(calls(lax)) is Mode.CONDITIONAL
+    strict = SteppedBackend()
+    scoped = Overwriting()
+    Process(scoped).save(b"two")
+    strict.objects = scoped.objects
+    assert Process(strict, attempt=2).restore() == (3, b"two")
 
-    backend.plan("put_new", keys.PROBE, say_so)
-    with pytest.raises(ConfigurationError, match="501 Not Implemented"):
-        store_format.prepare(calls(backend))
+
+def test_probes_that_disagree_are_an_error(backend: SteppedBackend) -> None:
+    """A place that honours conditions now and then: one attempt was lucky, this one wasn't."""
+    lax = Overwriting()
+
+    def other_is_first(operation: str, key: str) -> None:
+        if operation == "delete":
+            lax.objects.setdefault(keys.FORMAT_KEY, format_file())
+
+    lax.before = other_is_first
+    with pytest.raises(StorageError, match="another attempt found conditional writes there"):
+        store_format.prepare(calls(lax))
+    assert lax.objects[keys.FORMAT_KEY] == format_file()
 
 
-def test_a_race_with_two_winners_is_refused_clearly(backend: SteppedBackend) -> None:
+def test_a_log_in_the_other_mode_is_an_error(backend: SteppedBackend) -> None:
+    Process(backend).save(b"one")
+    backend.objects[keys.FORMAT_KEY] = format_file(Mode.SCOPED)
+    with pytest.raises(StorageError, match="an entry of a store with conditional writes"):
+        Process(backend, attempt=2)
+
+
+def test_a_race_with_two_winners_is_no_conditional_write(backend: SteppedBackend) -> None:
     """A place that looks first and writes then passes the sequential test, and loses saves in the field."""
     barrier = threading.Barrier(8)
     put_new = backend.put_new
@@ -90,8 +124,7 @@ def test_a_race_with_two_winners_is_refused_clearly(backend: SteppedBackend) -> 
         return None
 
     backend.put_new = look_then_write  # type: ignore[method-assign]
-    with pytest.raises(ConfigurationError, match="8 of 8 writers"):
-        store_format.prepare(Calls(backend, Seams(), BUDGET))
+    assert store_format.prepare(Calls(backend, Seams(), BUDGET)) is Mode.SCOPED
 
 
 class LooksFirstWritesThen(fsspec.implementations.memory.MemoryFileSystem):  # type: ignore[misc]
@@ -101,10 +134,13 @@ class LooksFirstWritesThen(fsspec.implementations.memory.MemoryFileSystem):  # t
     pipe_file = fsspec.spec.AbstractFileSystem.pipe_file
 
 
-def test_a_file_system_of_fsspec_that_can_not_create_by_itself_is_refused_clearly() -> None:
+def test_a_file_system_of_fsspec_that_can_not_create_by_itself_gets_the_other_mode() -> None:
     fsspec.register_implementation("looksfirst", LooksFirstWritesThen, clobber=True)
-    with pytest.raises(ConfigurationError, match="LooksFirstWritesThen of fsspec can't create a file only if"):
-        Checkpoints("looksfirst://store", attempt=1)
+    with Checkpoints("looksfirst://store", attempt=1) as checkpoints:
+        checkpoints.save(b"one", wait=True)
+    with Checkpoints("looksfirst://store", attempt=2) as checkpoints:
+        assert checkpoints.read_bytes() == b"one"
+    assert json.loads(open_backend("looksfirst://store").get(keys.FORMAT_KEY, 1000))["mode"] == "scoped"
 
 
 @pytest.mark.parametrize("fault", [fail, refuse], ids=["unreachable", "refused"])
@@ -129,7 +165,7 @@ def test_a_log_without_a_format_file_is_a_storage_error(backend: SteppedBackend)
         Process(backend, attempt=2)
 
 
-@pytest.mark.parametrize("record", [{"format": 2, "mode": "conditional"}, {"format": 1, "mode": "scoped"}])
+@pytest.mark.parametrize("record", [{"format": 2, "mode": "conditional"}, {"format": 1, "mode": "shared"}])
 def test_another_format_or_mode_is_refused_and_left_alone(backend: SteppedBackend, record: dict[str, object]) -> None:
     backend.objects[keys.FORMAT_KEY] = json.dumps(record).encode()
     with pytest.raises(ConfigurationError, match="use a newer Waypost"):
