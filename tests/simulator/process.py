@@ -22,6 +22,7 @@ from waypost.errors import (
     StorageError,
 )
 from waypost.store.calls import Budget, Calls
+from waypost.store.conditional import ConditionalJournal
 from waypost.store.entries import Checkpoint
 from waypost.store.handle import WritingHandle
 from waypost.store.info import CheckpointInfo
@@ -150,7 +151,7 @@ class Process:
 
     def resume(self) -> int:
         """Restore what there is; the number of saves that led to it."""
-        found = deliver(self._calls, Reading(self._calls, self.handle.log))
+        found = deliver(self._calls, Reading(self.handle.log.journal, self.handle.log))
         if found is None:
             self._judge.resumed(self.fence, 0, None)
             return 0
@@ -194,7 +195,7 @@ class Watching:
         for _ in range(self.times):
             door.shown = -1
             try:
-                found = deliver(calls, Reading(calls))
+                found = deliver(calls, Reading(ConditionalJournal(calls)))
             except StorageError:
                 town.judge.met["storage errors"] += 1
                 continue
