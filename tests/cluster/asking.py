@@ -48,7 +48,7 @@ def free_ports(count: int) -> list[int]:
 
 def lost_port(error: BaseException) -> bool:
     """Whether a server failed because its port, free when it was chosen, was taken before it could listen."""
-    return isinstance(error, ClusterError) and "address already in use" in str(error)
+    return isinstance(error, ClusterError) and "address already in use" in str(error).lower()
 
 
 def listens(address: str, port: int) -> bool:

@@ -12,7 +12,8 @@ from typing import Any
 
 from .images import S3_IMAGE, s3_archive
 from .provider import Cluster
-from .s3 import HEALTH_PATH, REGION, gateway_command
+from .s3 import HEALTH_PATH, gateway_command
+from .s3_service import REGION
 
 PORT = 7070
 ACCESS_KEY = "waypost"

@@ -43,9 +43,8 @@ def peak_mib(uri: str, action: str, path: Path) -> int:
     return int(done.stdout)
 
 
-@pytest.mark.parametrize("kind", ["file", "s3"])
-def test_memory_is_bounded(kind: str, request: pytest.FixtureRequest, tmp_path: Path) -> None:
-    uri = request.getfixturevalue("s3") if kind == "s3" else f"file://{tmp_path}/store"
+@pytest.mark.parametrize("uri", ["file", "versitygw"], indirect=True)
+def test_memory_is_bounded(uri: str, tmp_path: Path) -> None:
     source = tmp_path / "source"
     source.mkdir()
     block = os.urandom(1 << 20)

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.cluster import S3Server
+from tests.cluster import S3Service
 from tests.integration.store.losing_proxy import LosingProxy
 from waypost.checkpoints import Checkpoints
 
@@ -14,7 +14,7 @@ pytestmark = pytest.mark.integration
 
 
 @pytest.fixture
-def proxy(s3: str, s3_server: S3Server, monkeypatch: pytest.MonkeyPatch) -> Iterator[LosingProxy]:
+def proxy(s3: str, s3_server: S3Service, monkeypatch: pytest.MonkeyPatch) -> Iterator[LosingProxy]:
     with LosingProxy(s3_server.endpoint, b"PUT ", b"/log/") as proxy:
         monkeypatch.setenv("AWS_ENDPOINT_URL", proxy.endpoint)
         yield proxy

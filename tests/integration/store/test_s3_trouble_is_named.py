@@ -31,7 +31,7 @@ def open_reader(uri: str) -> None:
 @pytest.mark.parametrize(
     ("environment", "words", "advice"),
     [
-        ({"AWS_ACCESS_KEY_ID": "nobody"}, "access key", "Check the credentials"),
+        ({"AWS_ACCESS_KEY_ID": "nobody"}, "(?i)access ?key", "Check the credentials"),
         ({"AWS_SECRET_ACCESS_KEY": "wrong"}, "SignatureDoesNotMatch", "Check the credentials"),
         ({"AWS_ENDPOINT_URL": "http://127.0.0.1:1"}, "Connection refused", "Check the endpoint"),
         ({"AWS_ENDPOINT_URL": "http://no-such-host.invalid"}, "lookup address", "Check the endpoint"),
