@@ -76,7 +76,7 @@ class Checkpoints:
             backend = open_backend(chosen_uri(uri, told))
         voice = Voice(ours=told is None or canonical_uri(told.destination) == backend.uri)
         writer = chosen_writer(attempt, told if voice.ours else None, told)
-        calls = Calls(backend, seams or Seams(), saving)
+        calls = Calls(backend, seams or Seams(), saving, grace=voice.remaining_grace)
         self._voice, self._writing, self._closed = voice, None, False
         self._mode: Mode | None = None
         if writer is None:

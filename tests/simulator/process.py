@@ -34,6 +34,7 @@ from waypost.store.seams import Seams
 from waypost.store.sources import Content
 from waypost.store.start import IssuedFences, Writer
 from waypost.store.tree import Kind, Node
+from waypost.store.waiting import inline
 
 NOW = datetime.datetime(2026, 11, 23, tzinfo=datetime.UTC)
 NODES = tuple(Node(b"part-%d" % part, Kind.FILE, 0o644, 0, 8) for part in range(2))
@@ -83,6 +84,7 @@ class Clock:
             sleep=self.sleep,
             chance=lambda: 1.0,
             at_once=_one_after_the_other,
+            in_time=inline,
             worker=AtOnce,
         )
 

@@ -15,7 +15,9 @@ from waypost.backends.protocol import (
     AbsentError,
     BackendError,
     ExistsError,
+    NotNowError,
     RefusedError,
+    ThrottledError,
     UnreachableError,
     UnsupportedError,
 )
@@ -40,7 +42,18 @@ _PASSING_CODES: Final = frozenset(
     }
 )
 """Said with a 4xx, and yet likely to pass when the request is repeated."""
-_PASSING_STATUS: Final = (408, 425, 429)
+_PASSING_STATUS: Final = (408, 425)
+_THROTTLED: Final = re.compile(r"SlowDown|Throttl|TooManyRequests|RequestLimitExceeded|ServerBusy|rateLimitExceeded")
+"""With a 503 or a 4xx; in the words of Amazon, Azure and Google."""
+_NOT_NOW: Final = {
+    "RequestTimeTooSkewed": "The clock of this machine differs from the storage's; set it (NTP)",
+    "ExpiredToken": "The credentials have expired. Those of a service account are renewed by themselves; keys given "
+    "in the environment are read once, so give the next attempt new ones",
+    "QuotaExceeded": "Raise the bucket's quota, or free space",
+}
+"""Refused before anything was done, for a reason that may pass."""
+_IN_THE_WAY: Final = ("ObjectParentIsFile", "ExistingObjectIsDirectory")
+"""A 409 that is no lost race: a gateway over a file system can't keep `a` and `a/b` (versitygw)."""
 _METADATA_SERVICES: Final = ("169.254.169.254", "169.254.170.2", "metadata.google.internal")
 
 _BUCKET: Final = "Create the bucket, or correct the URI"
@@ -49,7 +62,9 @@ _NO_CREDENTIALS: Final = (
     "No credentials were found, so the machine's own were asked for; give some, as AWS_ACCESS_KEY_ID and "
     "AWS_SECRET_ACCESS_KEY for s3://, or by the pod's service account"
 )
+_OBSTACLE: Final = "An object stands where a folder has to, or a folder where an object has to; use another URI"
 _ADDRESS: Final = "Check the URI, the endpoint and the region"
+_SLOWER: Final = "The storage asks for fewer requests: save less often, or raise its limits"
 _NETWORK: Final = "Check the endpoint, and that this pod may reach it"
 
 
@@ -89,6 +104,12 @@ def meaning(text: str, *, reading: bool = False, creating: bool = False) -> Back
         return kind(cause, _NO_CREDENTIALS)
     if status is None:
         return _without_status(text, cause, reading=reading, creating=creating)
+    if advice := _NOT_NOW.get(answer.code or ""):
+        return NotNowError(cause, advice)
+    if status == 429 or (status in (400, 403, 503) and _THROTTLED.search(answer.code or "")):
+        return ThrottledError(cause, _SLOWER)
+    if answer.code in _IN_THE_WAY:
+        return RefusedError(cause, _OBSTACLE)
     if answer.code in _PASSING_CODES or status in _PASSING_STATUS:
         return ExistsError(cause) if creating and status == 409 else UnreachableError(cause, _NETWORK)
     if status == 404:

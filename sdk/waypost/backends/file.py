@@ -22,6 +22,7 @@ from waypost.backends.protocol import (
     AbsentError,
     BackendError,
     ExistsError,
+    NotNowError,
     RefusedError,
     TooLargeError,
     UnreachableError,
@@ -33,8 +34,6 @@ _LASTING: Final = {
     errno.EACCES: "Check who owns the folder and as whom the program runs",
     errno.EPERM: "Check who owns the folder and as whom the program runs",
     errno.EROFS: "The volume is mounted read-only; mount it writable, or use another URI",
-    errno.ENOSPC: "Free space on the volume, or use a larger one",
-    errno.EDQUOT: "Raise the quota, or free space",
     errno.ENOTDIR: "A part of the path is a file",
     errno.EISDIR: "A folder stands where a file has to",
     errno.ENAMETOOLONG: "Use a shorter URI",
@@ -42,6 +41,11 @@ _LASTING: Final = {
     errno.EFBIG: "The file system can't hold files of this size",
 }
 """What repeating won't change, and what will. Anything else (EIO, ESTALE of a network disk) may pass."""
+_NOT_NOW: Final = {
+    errno.ENOSPC: "Free space (or inodes) on the volume, or use a larger one",
+    errno.EDQUOT: "Raise the quota, or free space",
+}
+"""Room may be made by another task that removes its old checkpoints."""
 _NO_LINKS: Final = (errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK, errno.EXDEV)
 """How link() says that a file system has none; the folder itself was writable a moment before."""
 
@@ -72,7 +76,8 @@ class FileBackend:
                 if error.errno in _NO_LINKS:
                     raise UnsupportedError(f"its file system makes no hard links: {error}") from error
                 raise
-            _sync_folder(os.path.dirname(path))
+            with _standing():
+                _sync_folder(os.path.dirname(path))
 
     def put(self, key: str, data: bytes | memoryview) -> None:
         """Write `key`."""
@@ -148,7 +153,7 @@ class FileBackend:
             os.fsync(descriptor)
             yield path
         finally:
-            with contextlib.suppress(FileNotFoundError):
+            with contextlib.suppress(OSError):  # moved away, or left to `_remove_leftovers`
                 os.unlink(path)
             os.close(descriptor)
 
@@ -180,6 +185,15 @@ def _sync_folder(folder: bytes) -> None:
 
 
 @contextlib.contextmanager
+def _standing() -> Iterator[None]:
+    """From here on the key exists: no error may claim that nothing was written."""
+    try:
+        yield
+    except OSError as error:
+        raise UnreachableError(f"it was written, but perhaps not to the disk: {error}") from error
+
+
+@contextlib.contextmanager
 def _translated(*, writing: bool = False) -> Iterator[None]:
     try:
         yield
@@ -190,6 +204,8 @@ def _translated(*, writing: bool = False) -> Iterator[None]:
             raise UnreachableError(str(error)) from error
         raise AbsentError(str(error)) from error
     except OSError as error:
+        if error.errno in _NOT_NOW:
+            raise NotNowError(str(error), _NOT_NOW[error.errno]) from error
         if error.errno in _LASTING:
             raise RefusedError(str(error), _LASTING[error.errno]) from error
         raise UnreachableError(str(error)) from error

@@ -28,8 +28,8 @@ _GOOGLE: Final = ("gs", "gcs")
 _ENDPOINTS: Final = ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL", "AZURE_STORAGE_ENDPOINT", "GOOGLE_BASE_URL")
 """Where a server of one's own is named; plain HTTP is spoken only to one that is named so."""
 
-_REQUEST_TIMEOUT: Final = datetime.timedelta(seconds=120)
-"""A pack of 32 MiB over a line of a few Mbit/s has to fit."""
+_REQUEST_TIMEOUT: Final = datetime.timedelta(minutes=10)
+"""When a connection is given up for good. How long anybody waits for it is decided in `waypost.store.calls`."""
 _CONNECT_TIMEOUT: Final = datetime.timedelta(seconds=10)
 _PAGE: Final = 1000
 _RANGE_NOT_SATISFIABLE: Final = 416

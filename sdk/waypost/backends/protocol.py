@@ -43,7 +43,15 @@ class UnsupportedError(RefusedError):
 
 
 class UnreachableError(BackendError):
-    """No answer, or one that may pass (timeout, reset, 5xx, throttling): a write may or may not have happened."""
+    """No answer, or one that may pass (timeout, reset, 5xx): a write may or may not have happened."""
+
+
+class ThrottledError(UnreachableError):
+    """The place asks for fewer requests (503 SlowDown, 429)."""
+
+
+class NotNowError(UnreachableError):
+    """No, for a reason that may pass (a full disk, a clock that is off): unlike its siblings, nothing was written."""
 
 
 class Backend(Protocol):

@@ -1,39 +1,56 @@
 """Every request of the store goes through here: repeated while that makes sense, and named when it fails.
 
-Retries back off exponentially with jitter, within a budget of seconds that is stated in the error. The one request
-that isn't repeated here is the put-if-absent of a log entry: after an unknown outcome the log has to look before it
-sends again (rule 3), so `put_new` says what is known and leaves the rest to its caller.
+Retries back off exponentially with jitter, within a budget of seconds that is stated in the error, and farther when
+the place asks for fewer requests. No single try may use the budget up: one that hangs is given up in time to try
+again. Once a stop order has come, what is left of the grace is the budget, pauses shrink to fit it, and a second is
+kept to say what became of the save.
+
+The one request that isn't repeated here is the put-if-absent of a log entry: after an unknown outcome the log has to
+look before it sends again (rule 3), so `put_new` says what is known and leaves the rest to its caller.
 """
 
 from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
-from typing import TypeVar
+from typing import Final, TypeVar
 
 from waypost.backends.protocol import (
     AbsentError,
     Backend,
     BackendError,
     ExistsError,
+    ThrottledError,
     TooLargeError,
     UnreachableError,
 )
 from waypost.errors import Outcome, StorageError
 from waypost.store.damage import DamagedError
+from waypost.store.keys import KIB
 from waypost.store.seams import Seams
+from waypost.store.waiting import SLICE_SECONDS
 
 T = TypeVar("T")
 
-_SLICE_SECONDS = 0.25
-"""A pause is slept in slices, so that a stop order is heeded in between."""
+SLOWEST: Final = 256 * KIB
+"""Bytes per second (2 Mbit/s) that a line is expected to carry: a transfer gets its size by this on top of each limit.
+
+The client libraries tell nobody how far an upload has come, so a stall can't be told from a slow line before that.
+"""
+_THROTTLED: Final = 10
+"""Times as long as after other troubles is the pause after 'slow down'."""
+_LAST_WORDS: Final = 1.0
+"""Seconds of the grace that are kept for telling how it ended."""
+_SHORTEST_TRY: Final = 1.0
 
 
 @dataclasses.dataclass(frozen=True)
 class Budget:
-    """How long a request is repeated."""
+    """How long a request is repeated, in seconds; a transfer's own time comes on top of `seconds` and `answer`."""
 
     seconds: float = 120.0
+    answer: float = 15.0
+    """How long one try may take."""
     first_pause: float = 0.1
     longest_pause: float = 10.0
 
@@ -42,6 +59,10 @@ STARTING = Budget(seconds=30.0)
 """Before the program runs: giving up costs nothing, for the operator starts the attempt again."""
 SAVING = Budget(seconds=120.0)
 """While the program runs: giving up costs progress."""
+
+
+def _no_stop_order() -> None:
+    return None
 
 
 class Calls:
@@ -53,19 +74,21 @@ class Calls:
         seams: Seams,
         budget: Budget = SAVING,
         interrupt: Callable[[], None] = lambda: None,
+        grace: Callable[[], float | None] = _no_stop_order,
     ) -> None:
+        """`interrupt` may raise; `grace` gives the seconds until the process is killed, None without a stop order."""
         self.backend, self.seams = backend, seams
-        self._budget, self._interrupt = budget, interrupt
+        self._budget, self._interrupt, self._grace = budget, interrupt, grace
 
     def interruptible(self, interrupt: Callable[[], None], budget: Budget | None = None) -> Calls:
-        """The same backend, with `interrupt` called between requests, which may raise; on another budget if given."""
-        return Calls(self.backend, self.seams, budget or self._budget, interrupt)
+        """The same backend, with `interrupt` called before and during requests; on another budget if given."""
+        return Calls(self.backend, self.seams, budget or self._budget, interrupt, self._grace)
 
-    def patience(self) -> Patience:
-        """A fresh budget for one request."""
-        return Patience(self.seams, self._budget, self._interrupt)
+    def patience(self, size: int = 0) -> Patience:
+        """A fresh budget for one request that moves `size` bytes."""
+        return Patience(self.seams, self._budget, self._interrupt, self._grace, size / SLOWEST)
 
-    def get(self, doing: str, key: str, limit: int) -> bytes | None:
+    def get(self, doing: str, key: str, limit: int, patience: Patience | None = None) -> bytes | None:
         """The content of `key`; None when it doesn't exist. Raises DamagedError if it is larger than `limit`."""
 
         def request() -> bytes | None:
@@ -76,7 +99,7 @@ class Calls:
             except TooLargeError as error:
                 raise DamagedError(f"{key} is larger than the {limit} bytes it may have") from error
 
-        return self._repeat(doing, request)
+        return self._repeat(doing, request, patience or self.patience(limit))
 
     def get_range(self, doing: str, key: str, start: int, length: int) -> bytes | None:
         """A part of the content of `key`; None when it doesn't exist."""
@@ -87,20 +110,21 @@ class Calls:
             except AbsentError:
                 return None
 
-        return self._repeat(doing, request)
+        return self._repeat(doing, request, self.patience(length))
 
     def put(self, doing: str, key: str, data: bytes | memoryview) -> None:
         """Write `key`."""
-        self._repeat(doing, lambda: self.backend.put(key, data))
+        self._repeat(doing, lambda: self.backend.put(key, data), self.patience(len(data)))
 
-    def put_new(self, doing: str, key: str, data: bytes, outcome: Outcome = "not saved") -> bool:
+    def put_new(
+        self, doing: str, key: str, data: bytes, outcome: Outcome = "not saved", patience: Patience | None = None
+    ) -> bool:
         """Send one put-if-absent, once: whether it created the key, or the key was there.
 
         Raises UnreachableError when that isn't known, StorageError with `outcome` when it was refused for good.
         """
-        self._interrupt()
         try:
-            self.backend.put_new(key, data)
+            self.once(lambda: self.backend.put_new(key, data), patience or self.patience(len(data)))
         except ExistsError:
             return False
         except UnreachableError:
@@ -109,11 +133,12 @@ class Calls:
             raise self.error(doing, error, outcome=outcome) from error
         return True
 
-    def put_once(self, doing: str, key: str, data: bytes, outcome: Outcome = "not saved") -> None:
+    def put_once(
+        self, doing: str, key: str, data: bytes, outcome: Outcome = "not saved", patience: Patience | None = None
+    ) -> None:
         """Send one PUT, once. Raises UnreachableError, and StorageError with `outcome` when it was refused for good."""
-        self._interrupt()
         try:
-            self.backend.put(key, data)
+            self.once(lambda: self.backend.put(key, data), patience or self.patience(len(data)))
         except UnreachableError:
             raise
         except BackendError as error:
@@ -121,11 +146,11 @@ class Calls:
 
     def list(self, doing: str, prefix: str, start_after: str = "", limit: int = 1000) -> list[str]:
         """The first keys in a folder."""
-        return self._repeat(doing, lambda: self.backend.list(prefix, start_after, limit))
+        return self._repeat(doing, lambda: self.backend.list(prefix, start_after, limit), self.patience())
 
     def delete(self, doing: str, key: str) -> None:
         """Remove `key`."""
-        self._repeat(doing, lambda: self.backend.delete(key))
+        self._repeat(doing, lambda: self.backend.delete(key), self.patience())
 
     def error(
         self, doing: str, error: BackendError, patience: Patience | None = None, outcome: Outcome = "not saved"
@@ -134,24 +159,44 @@ class Calls:
         cause = error.cause if patience is None else f"{error.cause} ({patience.spent})"
         return StorageError(doing, self.backend.uri, cause, advice=error.advice, outcome=outcome)
 
-    def _repeat(self, doing: str, request: Callable[[], T]) -> T:
-        patience = self.patience()
+    def given_up(self, doing: str, trouble: UnreachableError, patience: Patience, *, sent: bool) -> StorageError:
+        """The StorageError for an entry that can't be appended within the budget; `sent`: perhaps it stands."""
+        if not sent:
+            return self.error(doing, trouble, patience)
+        advice = "Whether the entry stands is unknown; the next attempt restores whatever does"
+        cause = f"{trouble.cause} ({patience.spent})"
+        return StorageError(doing, self.backend.uri, cause, advice=advice, outcome="unknown")
+
+    def _repeat(self, doing: str, request: Callable[[], T], patience: Patience) -> T:
         while True:
-            self._interrupt()
             try:
-                return request()
+                return self.once(request, patience)
             except UnreachableError as error:
-                if not patience.pause():
+                if not patience.pause(error):
                     raise self.error(doing, error, patience) from error
             except BackendError as error:
                 raise self.error(doing, error) from error
+
+    def once(self, request: Callable[[], T], patience: Patience) -> T:
+        """Do one request of the backend, within the time that one try may take. Raises what the backend raises."""
+        self._interrupt()
+        return self.seams.in_time(request, patience.one_try())
 
 
 class Patience:
     """How much longer one request is repeated."""
 
-    def __init__(self, seams: Seams, budget: Budget, interrupt: Callable[[], None]) -> None:
-        self._seams, self._budget, self._interrupt = seams, budget, interrupt
+    def __init__(
+        self,
+        seams: Seams,
+        budget: Budget,
+        interrupt: Callable[[], None],
+        grace: Callable[[], float | None],
+        transfer: float,
+    ) -> None:
+        """`transfer`: seconds that the request's bytes may take on a slow line."""
+        self._seams, self._budget, self._interrupt, self._grace = seams, budget, interrupt, grace
+        self._transfer = transfer
         self._began = seams.clock()
         self._tries = 1
 
@@ -160,15 +205,43 @@ class Patience:
         """For messages: how often and how long it was tried."""
         return f"tried {self._tries} times in {self._seams.clock() - self._began:.0f} s"
 
-    def pause(self) -> bool:
-        """Sleep before the next try; False, without sleeping, when the budget is spent."""
-        pause = min(self._budget.longest_pause, self._budget.first_pause * 2 ** min(self._tries - 1, 32))
-        pause *= 0.5 + self._seams.chance() / 2
-        end = self._seams.clock() + pause
-        if end > self._began + self._budget.seconds:
-            return False
-        while (left := end - self._seams.clock()) > 0:
+    def one_try(self) -> Callable[[], float]:
+        """Begin one try: gives a function that says how many seconds of it are left, and lets a stop order through."""
+        start = self._seams.clock()
+        most = max(_SHORTEST_TRY, min(self._budget.answer + self._transfer, self._left()))
+
+        def left() -> float:
             self._interrupt()
-            self._seams.sleep(min(left, _SLICE_SECONDS))
+            waited = self._seams.clock() - start
+            left = most - waited
+            if (grace := self._grace()) is not None:
+                left = min(left, grace - _LAST_WORDS)
+                if self._transfer <= self._budget.answer:  # else it has one chance, and needs all the time there is
+                    left = min(left, max(_SHORTEST_TRY, grace / 3) - waited)
+            return left
+
+        return left
+
+    def pause(self, trouble: UnreachableError) -> bool:
+        """Sleep before the next try; False, without sleeping, when the budget is spent."""
+        first = self._budget.first_pause * (_THROTTLED if isinstance(trouble, ThrottledError) else 1)
+        pause = min(self._budget.longest_pause, first * 2 ** min(self._tries - 1, 32))
+        pause *= 0.5 + self._seams.chance() / 2
+        start = self._seams.clock()
+        if self._hurried(pause) > self._left():
+            return False
+        while (left := start + self._hurried(pause) - self._seams.clock()) > 0:
+            self._interrupt()
+            self._seams.sleep(min(left, SLICE_SECONDS))
         self._tries += 1
         return True
+
+    def _left(self) -> float:
+        """Seconds of the budget, or of the grace, that are left."""
+        left = self._began + self._budget.seconds + self._transfer - self._seams.clock()
+        grace = self._grace()
+        return left if grace is None else min(left, grace - _LAST_WORDS)
+
+    def _hurried(self, pause: float) -> float:
+        grace = self._grace()
+        return pause if grace is None else min(pause, grace / 10)

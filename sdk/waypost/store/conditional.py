@@ -12,11 +12,11 @@ from __future__ import annotations
 import functools
 from typing import Final
 
-from waypost.backends.protocol import UnreachableError
+from waypost.backends.protocol import NotNowError, UnreachableError
 from waypost.errors import CorruptCheckpointError, FencedError, StorageError, StoreDeletedError
 from waypost.log import logger
 from waypost.store import keys
-from waypost.store.calls import Calls
+from waypost.store.calls import Calls, Patience
 from waypost.store.damage import UnreadableEntryError
 from waypost.store.entries import Checkpoint, Complete, Entry, Fence
 from waypost.store.journal import lament, read_entry
@@ -54,7 +54,11 @@ class ConditionalJournal:
                 sequence = sequence - 1 or None
                 continue
             if entry is None:
-                sequence = self._below_gap(sequence)
+                again = self._listed_after("") if sequence == newest else None
+                if again is not None and again != newest:
+                    newest = sequence = again  # misread: a FENCE behind a gap would leave a zombie's next number free
+                else:
+                    sequence = self._below_gap(sequence)
                 continue
             readable.append(entry)
             if isinstance(entry, (Fence, Checkpoint, Complete)):
@@ -131,30 +135,30 @@ class ConditionalJournal:
     def put(self, entry: Entry) -> Entry:
         """Put `entry` at its number unless something stands there; return what stands there now."""
         doing = f"append {entry.type} as log entry {entry.sequence} of"
-        key, raw, patience, sent = keys.log_key(entry.sequence), entry.encode(), self.calls.patience(), False
+        key, raw = keys.log_key(entry.sequence), entry.encode()
+        patience, sent = self.calls.patience(len(raw)), False
         while True:
-            cause = "the store says that the entry exists, but doesn't return it"
+            trouble = UnreachableError("the store says that the entry exists, but doesn't return it")
             try:
-                if self.calls.put_new(doing, key, raw, outcome="unknown" if sent else "not saved"):
+                if self.calls.put_new(doing, key, raw, outcome="unknown" if sent else "not saved", patience=patience):
                     return entry
+                sent = True
+            except NotNowError as error:
+                trouble = error
             except UnreachableError as error:
-                cause = error.cause
-            sent = True
-            try:
-                standing = self.read(entry.sequence)
-            except StorageError as error:
-                error.outcome = "unknown"
-                raise
-            if standing is not None:
+                trouble, sent = error, True
+            if sent and (standing := self._look_at(entry.sequence, patience)) is not None:
                 return standing
-            if not patience.pause():
-                raise StorageError(
-                    doing,
-                    self.calls.backend.uri,
-                    f"{cause} ({patience.spent})",
-                    advice="Whether the entry stands is unknown; the next attempt restores whatever does",
-                    outcome="unknown",
-                )
+            if not patience.pause(trouble):
+                raise self.calls.given_up(doing, trouble, patience, sent=sent)
+
+    def _look_at(self, sequence: int, patience: Patience) -> Entry | None:
+        """The look that an answer which got lost makes necessary, within what is left of the append's own budget."""
+        try:
+            return read_entry(self.calls, keys.log_key(sequence), sequence, patience)
+        except StorageError as error:
+            error.outcome = "unknown"
+            raise
 
     def _read_forward(self, state: State) -> tuple[State, list[Entry]]:
         """Read on from `state` to the end of the log, by number: the state there, and what was read.

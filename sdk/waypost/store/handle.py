@@ -14,7 +14,7 @@ import threading
 from collections.abc import Callable
 from typing import Final
 
-from waypost import attempt, ending
+from waypost import attempt, ending, stop
 from waypost.errors import ConfigurationError, StorageError
 from waypost.log import logger
 from waypost.store import format as store_format
@@ -183,7 +183,7 @@ def _finish() -> None:
         if handle.pid != os.getpid():
             continue
         try:
-            handle.flush()
+            handle.flush(stop.remaining_grace())
         except BaseException as error:  # noqa: BLE001 - the process ends here, with the code that tells of it
             logger.error("the program ended, but its last save could not be stored: %s", error)
             end = ending.judge(error)

@@ -11,7 +11,7 @@ from typing import Protocol, Self
 
 from waypost.log import logger
 from waypost.store import keys
-from waypost.store.calls import Calls
+from waypost.store.calls import Calls, Patience
 from waypost.store.damage import DamagedError, UnreadableEntryError
 from waypost.store.entries import Entry, decode
 from waypost.store.start import IssuedFences, Writer
@@ -69,11 +69,11 @@ class Journal(Protocol):
         """
 
 
-def read_entry(calls: Calls, key: str, sequence: int) -> Entry | None:
+def read_entry(calls: Calls, key: str, sequence: int, patience: Patience | None = None) -> Entry | None:
     """The entry under this key, None when there is none. Raises UnreadableEntryError after a second look."""
     for last_look in (False, True):
         try:
-            raw = calls.get(f"read log entry {sequence} of", key, keys.MAX_ENTRY)
+            raw = calls.get(f"read log entry {sequence} of", key, keys.MAX_ENTRY, patience)
             return None if raw is None else decode(raw, sequence)
         except UnreadableEntryError:
             if last_look:

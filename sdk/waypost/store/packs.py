@@ -15,6 +15,7 @@ from typing import Any, Final
 from blake3 import blake3
 
 from waypost.errors import ConfigurationError
+from waypost.log import logger
 from waypost.store import keys, manifest
 from waypost.store.calls import Calls
 from waypost.store.damage import DamagedError
@@ -23,6 +24,8 @@ from waypost.store.manifest import Chunk, Manifest, Pack
 from waypost.store.sources import Content
 
 Buffer = bytes | bytearray | memoryview
+_LOOKS: Final = 3
+"""How often bytes are read that arrive with a wrong hash, before they are called damaged."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -136,9 +139,9 @@ class _Packer:
         return self._packs
 
     def _flush(self) -> None:
-        with memoryview(self._buffer) as view:
-            self._packs.append(Pack(self._put(view), len(view)))
-        self._buffer = bytearray()
+        view = memoryview(self._buffer)
+        self._packs.append(Pack(self._put(view), len(view)))
+        self._buffer = bytearray()  # a new one: a request that was given up may still hold the old one
 
 
 def _inline(content: Content, sizes: Sizes) -> Uploaded | None:
@@ -202,12 +205,33 @@ def read_pieces(calls: Calls, entry: Checkpoint, found: Manifest) -> Iterator[Pi
         pack, parts = found.packs[index], wanted[index]
         start = min(chunk.offset for chunk, _, _ in parts)
         end = max(chunk.offset + chunk.length for chunk, _, _ in parts)
-        data = memoryview(_read_pack(calls, entry, pack, start, end - start))
+        data = _read_whole(calls, entry, pack, start, end - start, [chunk for chunk, _, _ in parts])
         for chunk, node, offset in parts:
-            piece = data[chunk.offset - start : chunk.offset - start + chunk.length]
-            if blake3(piece).hexdigest() != chunk.digest:
-                raise DamagedError(f"its pack {pack.name} doesn't have the content that was saved")
-            yield Piece(node, offset, piece)
+            yield Piece(node, offset, data[chunk.offset - start : chunk.offset - start + chunk.length])
+
+
+def _read_whole(
+    calls: Calls, entry: Checkpoint, pack: Pack, start: int, length: int, chunks: Sequence[Chunk]
+) -> memoryview:
+    """A part of a pack, every chunk of it verified. What arrives wrong is read again: it may be whole in the store."""
+    for look in range(1, _LOOKS + 1):
+        data = memoryview(_read_pack(calls, entry, pack, start, length))
+        wrong = _wrong(data, start, length, chunks)
+        if wrong is None:
+            break
+        if look == _LOOKS:
+            raise DamagedError(f"its pack {pack.name} {wrong}")
+        logger.warning("a pack of checkpoint %d of %s %s; reading it again", entry.sequence, calls.backend.uri, wrong)
+    return data
+
+
+def _wrong(data: memoryview, start: int, length: int, chunks: Sequence[Chunk]) -> str | None:
+    if len(data) != length:
+        return "is truncated"
+    for chunk in chunks:
+        if blake3(data[chunk.offset - start :][: chunk.length]).hexdigest() != chunk.digest:
+            return "doesn't have the content that was saved"
+    return None
 
 
 def _read_pack(calls: Calls, entry: Checkpoint, pack: Pack, start: int, length: int) -> bytes:
@@ -218,6 +242,4 @@ def _read_pack(calls: Calls, entry: Checkpoint, pack: Pack, start: int, length: 
     data = calls.get_range("read a pack of", keys.PACKS + pack.name, start, length)
     if data is None:
         raise DamagedError(f"its pack {pack.name} is missing")
-    if len(data) != length:
-        raise DamagedError(f"its pack {pack.name} is truncated")
     return data

@@ -18,7 +18,7 @@ import dataclasses
 from collections.abc import Iterator
 from typing import Final
 
-from waypost.backends.protocol import UnreachableError
+from waypost.backends.protocol import NotNowError, UnreachableError
 from waypost.errors import (
     CompletedError,
     ConfigurationError,
@@ -196,20 +196,15 @@ class ScopedJournal:
     def _send(self, scope: Scope, entry: Entry) -> None:
         """PUT until it is answered: the same bytes under the same key, so once more does no harm."""
         doing = f"append {entry.type} as log entry {entry.sequence} of"
-        key, raw, patience, sent = scope.key(entry.sequence), entry.encode(), self.calls.patience(), False
+        key, raw = scope.key(entry.sequence), entry.encode()
+        patience, sent = self.calls.patience(len(raw)), False
         while True:
             try:
-                return self.calls.put_once(doing, key, raw, outcome="unknown" if sent else "not saved")
+                return self.calls.put_once(doing, key, raw, "unknown" if sent else "not saved", patience)
             except UnreachableError as error:
-                sent = True
-                if not patience.pause():
-                    raise StorageError(
-                        doing,
-                        self.calls.backend.uri,
-                        f"{error.cause} ({patience.spent})",
-                        advice="Whether the entry stands is unknown; the next attempt restores whatever does",
-                        outcome="unknown",
-                    ) from error
+                sent = sent or not isinstance(error, NotNowError)
+                if not patience.pause(error):
+                    raise self.calls.given_up(doing, error, patience, sent=sent) from error
 
     def _require_held(self, known: State | Entry, when: str, newest: int = 0) -> None:
         """Raise FencedError when a higher scope stands, StorageError when the LIST lacks what has to be in it."""

@@ -14,7 +14,18 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Protocol
+from typing import Protocol, TypeVar
+
+from waypost.store import waiting
+
+T = TypeVar("T")
+
+
+class InTime(Protocol):
+    """Does a request, and gives up when no time is left for it (`waypost.store.waiting`)."""
+
+    def __call__(self, request: Callable[[], T], left: Callable[[], float], /) -> T:
+        """Return or raise what `request` does; UnreachableError when `left()` is spent; what `left` raises."""
 
 
 def _now() -> datetime.datetime:
@@ -73,6 +84,7 @@ class Seams:
     sleep: Callable[[float], None] = time.sleep
     chance: Callable[[], float] = random.random
     """From 0 up to 1: jitter between retries."""
+    in_time: InTime = waiting.in_time
     at_once: Callable[[Sequence[Callable[[], None]]], None] = _at_once
     worker: Callable[[str], Worker] = ThreadWorker
     """Makes a worker of this name."""

@@ -31,6 +31,10 @@ class Voice:
         if self.ours:
             stop.note_commit()
 
+    def remaining_grace(self) -> float | None:
+        """Seconds until the process is killed; None as long as no stop was requested."""
+        return stop.remaining_grace()
+
     def before_save(self) -> None:
         """Raise StopRequested when a save has already honoured the stop order."""
         if self.ours:

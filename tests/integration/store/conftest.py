@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.cluster import CephServer, S3Server, S3Service
+from tests.witness.faultproxy import FaultProxy
 
 BUCKET = "checkpoints"
 SERVERS = ("versitygw", "ceph")
@@ -54,3 +55,11 @@ def _new_store(server: S3Service, monkeypatch: pytest.MonkeyPatch) -> str:
     for name, value in server.environment.items():
         monkeypatch.setenv(name, value)
     return f"s3://{BUCKET}/tests/{next(_numbers)}"
+
+
+@pytest.fixture
+def proxy(s3: str, s3_server: S3Service, monkeypatch: pytest.MonkeyPatch) -> Iterator[FaultProxy]:
+    """What stands between the clients of this test and the S3 server."""
+    with FaultProxy(s3_server.endpoint) as proxy:
+        monkeypatch.setenv("AWS_ENDPOINT_URL", proxy.endpoint)
+        yield proxy

@@ -37,6 +37,7 @@ from waypost.store.saver import Job
 from waypost.store.seams import Seams
 from waypost.store.sources import Source, look
 from waypost.store.start import IssuedFences, Writer
+from waypost.store.waiting import inline
 
 BUDGET = Budget(seconds=20.0)
 _numbers = itertools.count(1)
@@ -205,6 +206,7 @@ class World:
             sleep=self.sleep,
             chance=lambda: 1.0,
             at_once=_one_after_the_other,
+            in_time=inline,
         )
 
     def sleep(self, seconds: float) -> None:

@@ -78,7 +78,7 @@ def test_a_complete_that_can_not_be_confirmed_leaves_the_task_incomplete(tmp_pat
     pod = Pod(tmp_path)
     done = pod.run("""
         from waypost.store import calls
-        calls.Patience.pause = lambda self: False
+        calls.Patience.pause = lambda self, trouble: False
         ck = Checkpoints()
         ck.save(b'x', wait=True)
         import errno
@@ -211,8 +211,8 @@ def test_a_program_whose_last_save_could_not_be_stored_does_not_exit_0(tmp_path:
     done = pod.run("""
         import errno
         ck = Checkpoints()
-        def full(*a): raise OSError(errno.ENOSPC, "No space left on device")
-        os.link = full
+        def broken(*a): raise OSError(errno.EROFS, "Read-only file system")
+        os.link = broken
         ck.save(b'x', step=4)
         print('last words')
     """)
@@ -227,8 +227,8 @@ def test_an_error_that_the_program_has_seen_does_not_change_its_exit(tmp_path: P
     done = pod.run("""
         import errno
         ck = Checkpoints()
-        def full(*a): raise OSError(errno.ENOSPC, "No space left on device")
-        os.link = full
+        def broken(*a): raise OSError(errno.EROFS, "Read-only file system")
+        os.link = broken
         try:
             ck.save(b'x', step=4).result()
         except waypost.StorageError as error:

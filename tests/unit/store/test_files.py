@@ -9,13 +9,16 @@ import subprocess
 import sys
 import textwrap
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from waypost.backends.file import FileBackend
 from waypost.backends.protocol import (
     AbsentError,
+    BackendError,
     ExistsError,
+    NotNowError,
     RefusedError,
     TooLargeError,
     UnreachableError,
@@ -142,23 +145,42 @@ def broken(monkeypatch: pytest.MonkeyPatch, function: str, number: int) -> None:
 
 
 @pytest.mark.parametrize(
-    ("number", "advice"),
+    ("number", "kind", "advice"),
     [
-        (errno.ENOSPC, "Free space"),
-        (errno.EDQUOT, "quota"),
-        (errno.EROFS, "read-only"),
-        (errno.EACCES, "Check who owns"),
+        (errno.ENOSPC, NotNowError, "Free space"),
+        (errno.EDQUOT, NotNowError, "quota"),
+        (errno.EROFS, RefusedError, "read-only"),
+        (errno.EACCES, RefusedError, "Check who owns"),
     ],
 )
 def test_a_full_or_forbidden_disk_is_refused_with_what_to_do(
-    backend: FileBackend, monkeypatch: pytest.MonkeyPatch, number: int, advice: str
+    backend: FileBackend, monkeypatch: pytest.MonkeyPatch, number: int, kind: type[BackendError], advice: str
 ) -> None:
     broken(monkeypatch, "write", number)
-    with pytest.raises(RefusedError, match="Errno") as caught:
+    with pytest.raises(kind, match="Errno") as caught:
         backend.put_new("log/a", b"x")
     assert advice in caught.value.advice
     with pytest.raises(AbsentError):
         backend.get("log/a", 10)
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EROFS, errno.EIO])
+def test_nobody_says_that_nothing_was_written_once_the_key_exists(
+    backend: FileBackend, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    backend.put_new("log/first", b"x")
+    link = os.link
+
+    def link_and_break(*arguments: Any) -> None:
+        link(*arguments)
+        broken(monkeypatch, "fsync", number)
+        broken(monkeypatch, "unlink", number)
+
+    monkeypatch.setattr(os, "link", link_and_break)
+    with pytest.raises(UnreachableError) as caught:
+        backend.put_new("log/a", b"x")
+    assert type(caught.value) is UnreachableError
+    assert backend.get("log/a", 10) == b"x"
 
 
 @pytest.mark.parametrize("number", [errno.EIO, errno.ESTALE])
