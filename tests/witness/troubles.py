@@ -34,6 +34,18 @@ TIME_TOO_SKEWED = says(
 )
 
 
+def refuses_to_delete(code: str) -> Trouble:
+    """A bulk delete is answered with 200, and in it every key with this error."""
+
+    async def trouble(exchange: Exchange) -> None:
+        error = f"<Error><Key>{exchange.request.key}</Key><Code>{code}</Code><Message>no</Message></Error>"
+        body = f'<DeleteResult xmlns="http://s3.amazonaws.com/doc/2006-03-01/">{error}</DeleteResult>'
+        head = b"HTTP/1.1 200 OK\r\nContent-Type: application/xml\r\n\r\n"
+        await exchange.answer(Answer(200, head, b"").replaced(body.encode()))
+
+    return trouble
+
+
 async def reset_before(exchange: Exchange) -> None:
     """The server never hears of it; the client sees a reset."""
     exchange.reset()

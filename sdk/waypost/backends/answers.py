@@ -27,6 +27,8 @@ _CODE: Final = re.compile(r"<Code>([^<]+)</Code>")
 _MESSAGE: Final = re.compile(r"<Message>([^<]+)</Message>")
 _REQUEST: Final = re.compile(r"performing ([A-Z]+) (https?://[^\s?]+)\S* in ")
 _ROOT_CAUSE: Final = re.compile(r'(?:message|error): "([^"]+)"')
+_DELETE_FAILED: Final = re.compile(r"DeleteObjects request failed for key .*: .* \(code: (\w+)\)")
+"""One key's own answer within the 200 for a bulk delete, which is how obstore deletes."""
 _DUMP: Final = "\n\nDebug source:"
 
 _ABSENT: Final = re.compile(r"NoSuchKey|No such object|BlobNotFound")
@@ -62,7 +64,10 @@ _NO_CREDENTIALS: Final = (
     "No credentials were found, so the machine's own were asked for; give some, as AWS_ACCESS_KEY_ID and "
     "AWS_SECRET_ACCESS_KEY for s3://, or by the pod's service account"
 )
-_OBSTACLE: Final = "An object stands where a folder has to, or a folder where an object has to; use another URI"
+_OBSTACLE: Final = (
+    "An object stands where a folder has to, or a folder where an object has to, or a part of the URI has over 255 "
+    "bytes; use another URI"
+)
 _ADDRESS: Final = "Check the URI, the endpoint and the region"
 _SLOWER: Final = "The storage asks for fewer requests: save less often, or raise its limits"
 _NETWORK: Final = "Check the endpoint, and that this pod may reach it"
@@ -85,7 +90,8 @@ class Answer:
         if status is None:
             causes = _ROOT_CAUSE.findall(text[len(head) :])
             cause = " ".join(head.split()) + (f" ({causes[-1]})" if causes else "")
-            return cls(None, None, cause)
+            failed = _DELETE_FAILED.search(head)
+            return cls(None, None if failed is None else failed[1], cause)
         parts = [f"{status[1]}{status[2].rstrip()}"]
         if code is not None:
             parts.append(code[1] + (f": {message[1]}" if message is not None else ""))
@@ -103,7 +109,7 @@ def meaning(text: str, *, reading: bool = False, creating: bool = False) -> Back
         kind = UnreachableError if status is None or status >= 500 else RefusedError
         return kind(cause, _NO_CREDENTIALS)
     if status is None:
-        return _without_status(text, cause, reading=reading, creating=creating)
+        return _without_status(text, cause, answer.code, reading=reading, creating=creating)
     if advice := _NOT_NOW.get(answer.code or ""):
         return NotNowError(cause, advice)
     if status == 429 or (status in (400, 403, 503) and _THROTTLED.search(answer.code or "")):
@@ -127,10 +133,12 @@ def meaning(text: str, *, reading: bool = False, creating: bool = False) -> Back
     return RefusedError(cause, _BUCKET if _NO_BUCKET.search(text) else _ADDRESS)
 
 
-def _without_status(text: str, cause: str, *, reading: bool, creating: bool) -> BackendError:
-    """No server answered, or obstore didn't ask one."""
+def _without_status(text: str, cause: str, code: str | None, *, reading: bool, creating: bool) -> BackendError:
+    """No server answered, or obstore didn't ask one, or only a key of a bulk delete failed."""
     if creating and "already exists" in text:
         return ExistsError(cause)
     if reading and _ABSENT.search(text):
         return AbsentError(cause)
+    if code is not None and not _THROTTLED.search(code) and code not in ("InternalError", "ServiceUnavailable"):
+        return RefusedError(cause, _CREDENTIALS)
     return UnreachableError(cause, _NETWORK)

@@ -37,6 +37,12 @@ NO_CREDENTIALS = (
 )
 
 
+DELETE_DENIED = (
+    "Generic S3 error: DeleteObjects request failed for key x/a: Access Denied (code: AccessDenied)\n\nDebug source:\n"
+    'Generic {\n    store: "S3",\n    source: DeleteFailed {\n        path: "x/a",\n        code: "AccessDenied"'
+)
+
+
 @pytest.mark.parametrize(
     ("text", "reading", "creating", "kind"),
     [
@@ -50,7 +56,11 @@ NO_CREDENTIALS = (
         (said("PUT", "409 Conflict", "ConditionalRequestConflict"), False, True, ExistsError),
         (said("PUT", "409 Conflict", "OperationAborted"), False, False, UnreachableError),
         (said("PUT", "409 Conflict", "ExistingObjectIsDirectory"), False, False, RefusedError),
+        (said("PUT", "409 Conflict", "ExistingObjectIsDirectory"), False, True, RefusedError),
+        (said("PUT", "409 Conflict", "ObjectParentIsFile"), False, True, RefusedError),
         (said("GET", "403 Forbidden", "AccessDenied"), True, False, RefusedError),
+        (said("GET", "403 Forbidden", "RequestTimeTooSkewed"), True, False, NotNowError),
+        (said("PUT", "403 Forbidden", "QuotaExceeded"), False, False, NotNowError),
         (said("GET", "403 Forbidden", "SignatureDoesNotMatch"), True, False, RefusedError),
         (said("GET", "401 Unauthorized", "x"), True, False, RefusedError),
         (said("GET", "400 Bad Request", "ExpiredToken"), True, False, NotNowError),
@@ -63,6 +73,10 @@ NO_CREDENTIALS = (
         (said("PUT", "429 Too Many Requests", "x"), False, True, ThrottledError),
         (said("PUT", "500 Internal Server Error", "InternalError"), False, True, UnreachableError),
         (said("PUT", "503 Service Unavailable", "SlowDown"), False, True, ThrottledError),
+        (said("GET", "503 Service Unavailable", "SlowDown"), True, False, ThrottledError),
+        (said("GET", "503 Service Unavailable", "ServiceUnavailable"), True, False, UnreachableError),
+        (DELETE_DENIED, True, False, RefusedError),
+        (DELETE_DENIED.replace("AccessDenied", "SlowDown"), True, False, UnreachableError),
         (REFUSED_CONNECTION, True, False, UnreachableError),
         (NO_CREDENTIALS, True, False, UnreachableError),
         ("anything else", True, True, UnreachableError),

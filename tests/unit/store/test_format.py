@@ -198,3 +198,26 @@ def test_a_place_where_nobody_may_delete_keeps_the_probes_keys(
     store_format.prepare(calls(backend))
     assert "may be removed" in caplog.text
     assert keys.FORMAT_KEY in backend.objects
+
+
+class GarblingBackend(SteppedBackend):
+    """The next content that is read arrives with a wrong bit."""
+
+    garble = ""
+
+    def get(self, key: str, limit: int) -> bytes:
+        data = super().get(key, limit)
+        if self.garble and key.startswith(self.garble):
+            self.garble = ""
+            return data.replace(b"1", b"3").replace(b"first", b"fjrst")
+        return data
+
+
+def test_one_wrong_bit_neither_condemns_a_place_nor_a_store() -> None:
+    backend = GarblingBackend()
+    backend.garble = keys.PROBE
+    store_format.prepare(calls(backend))
+    assert not backend.garble
+    backend.garble = keys.FORMAT_KEY
+    assert store_format.require_format(calls(backend))
+    assert not backend.garble

@@ -73,6 +73,36 @@ def test_a_missing_or_wrong_pack_falls_back_along_the_parent(backend: SteppedBac
     assert read(backend) == (2, A)
 
 
+class GarblingBackend(SteppedBackend):
+    """Parts of objects arrive with a wrong bit, or cut, as often as a test says."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.garble: list[str] = []
+
+    def get_range(self, key: str, start: int, length: int) -> bytes:
+        data = super().get_range(key, start, length)
+        match self.garble.pop(0) if self.garble else "":
+            case "wrong":
+                return data[:-1] + bytes([data[-1] ^ 1])
+            case "cut":
+                return data[: len(data) // 2]
+        return data
+
+
+def test_a_pack_that_arrives_wrong_is_read_again_alone() -> None:
+    backend = GarblingBackend()
+    first = Process(backend)
+    first.save(A)
+    first.save(B)
+    backend.requests.clear()
+    backend.garble = ["wrong", "cut"]
+    assert read(backend) == (3, B)
+    assert not backend.garble
+    assert [key for operation, key in backend.requests if operation == "get_range"] == [pack_of(backend, 3)] * 3
+    assert len([key for operation, key in backend.requests if key == keys.log_key(3)]) == 2, "the survey's, and one"
+
+
 def test_an_unreadable_checkpoint_entry_falls_back(backend: SteppedBackend) -> None:
     first = Process(backend)
     first.save(A)

@@ -21,6 +21,7 @@ from waypost.errors import (
     AttemptRefusedError,
     CompletedError,
     CorruptCheckpointError,
+    FencedError,
     StopRequested,
     StorageError,
     StoreDeletedError,
@@ -283,3 +284,28 @@ def test_trouble_while_listing_is_an_error_and_not_an_empty_store(backend: Stepp
     backend.plan("get", keys.LOG, *[fail] * 50)
     with pytest.raises(StorageError, match="read log entry 2"):
         Process(backend, attempt=2)
+
+
+class MisreadingBackend(SteppedBackend):
+    """The next answer to a LIST names an entry that isn't there: a bit of it is wrong."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.misread: set[int] = set()
+
+    def list(self, prefix: str, start_after: str = "", limit: int = 1000) -> list[str]:
+        found = super().list(prefix, start_after, limit)
+        return [keys.log_key(self.misread.pop()), *found[1:]] if self.misread else found
+
+
+def test_a_misread_list_makes_no_gap_behind_which_a_zombie_could_go_on() -> None:
+    backend = MisreadingBackend()
+    zombie = Process(backend, attempt=1)
+    zombie.save(b"one")
+    backend.misread.add(7)
+    successor = Process(backend, attempt=2)
+    assert not backend.misread
+    assert backend.log() == ["FENCE", "CHECKPOINT", "FENCE"]
+    with pytest.raises(FencedError):
+        zombie.save(b"too late")
+    assert successor.restore() == (2, b"one")
