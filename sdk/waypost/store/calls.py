@@ -198,7 +198,7 @@ class Patience:
         self._seams, self._budget, self._interrupt, self._grace = seams, budget, interrupt, grace
         self._transfer = transfer
         self._began = seams.clock()
-        self._tries = 1
+        self._tries, self._paused = 1, 0.0
 
     @property
     def spent(self) -> str:
@@ -228,11 +228,13 @@ class Patience:
         pause = min(self._budget.longest_pause, first * 2 ** min(self._tries - 1, 32))
         pause *= 0.5 + self._seams.chance() / 2
         start = self._seams.clock()
-        if self._hurried(pause) > self._left():
+        # a transfer's own time is there to be waited for, not for trying again and again what fails at once
+        if self._hurried(pause) > min(self._left(), self._budget.seconds - self._paused):
             return False
         while (left := start + self._hurried(pause) - self._seams.clock()) > 0:
             self._interrupt()
             self._seams.sleep(min(left, SLICE_SECONDS))
+        self._paused += self._seams.clock() - start
         self._tries += 1
         return True
 

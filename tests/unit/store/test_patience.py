@@ -106,6 +106,12 @@ def test_a_transfer_gets_the_time_that_its_bytes_need() -> None:
     assert 100.0 < setting.world.time <= 201.0
 
 
+def test_a_large_transfer_that_fails_at_once_is_not_repeated_any_longer() -> None:
+    setting = Setting(UnreachableError("500"), chance=1.0)
+    fail(setting, size=100 * SLOWEST)
+    assert 90.0 < setting.world.time <= 100.0
+
+
 # --- After a stop order ----------------------------------------------------------------------------------------------
 class Stopped:
     """A stop order that comes at `since`, `seconds` before the kill."""
