@@ -1,6 +1,13 @@
-"""What an object store's answer means: texts in the form of obstore 0.12.1, codes of versitygw 1.8.0 and S3."""
+"""What an object store's answer means: texts captured from real servers, and codes that only Amazon's own has.
+
+`answers/` is what `python -m tests.witness.answers` took down; tests/integration/store/test_answers.py asks again.
+"""
 
 from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -105,3 +112,18 @@ def test_no_answer_names_the_root_cause() -> None:
 
 def test_missing_credentials_are_called_so() -> None:
     assert "No credentials were found" in meaning(NO_CREDENTIALS, reading=True).advice
+
+
+CAPTURED = [
+    (path.stem, said)
+    for path in sorted((Path(__file__).parent / "answers").glob("*.json"))
+    for said in json.loads(path.read_text(encoding="utf-8"))["answers"]
+]
+
+
+@pytest.mark.parametrize(("server", "said"), CAPTURED, ids=[f"{server}: {said['name']}" for server, said in CAPTURED])
+def test_each_answer_that_a_real_server_gave_means(server: str, said: dict[str, Any]) -> None:
+    meant = meaning(said["text"], reading=said["reading"], creating=said["creating"])
+    assert type(meant).__name__ == said["means"]
+    assert "Debug source" not in meant.cause
+    assert len(meant.cause) < 1000
