@@ -46,6 +46,11 @@ def canonical_uri(uri: str) -> str:
         )
     if not rest:
         raise ConfigurationError(f"can't use the checkpoint URI {uri}: it names no bucket or folder")
+    if scheme in OBJECT_STORES and (odd := {"", ".", ".."}.intersection(rest.split("/")[1:])):
+        raise ConfigurationError(
+            f"can't use the checkpoint URI {uri}: with {min(odd)!r} as a part of its path it names another "
+            "place to some clients and servers than to others; leave it out"
+        )
     return f"{scheme}://{rest}"
 
 
