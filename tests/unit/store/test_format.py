@@ -219,5 +219,5 @@ def test_one_wrong_bit_neither_condemns_a_place_nor_a_store() -> None:
     store_format.prepare(calls(backend))
     assert not backend.garble
     backend.garble = keys.FORMAT_KEY
-    assert store_format.require_format(calls(backend))
+    assert store_format.known_mode(calls(backend)) is store_format.Mode.CONDITIONAL
     assert not backend.garble
