@@ -6,14 +6,14 @@ import json
 
 import pytest
 
-from tests.cluster import S3Server
+from tests.cluster import S3Service
 from tests.witness.answers import FOLDER, QUESTIONS, ask
 from waypost.backends.answers import meaning
 
 pytestmark = pytest.mark.integration
 
 
-def test_real_servers_still_mean_what_they_meant(s3: str, s3_server: S3Server) -> None:
+def test_real_servers_still_mean_what_they_meant(s3: str, s3_server: S3Service) -> None:
     captured = json.loads((FOLDER / "versitygw.json").read_text(encoding="utf-8"))["answers"]
     means = {said["name"]: said["means"] for said in captured}
     prefix = s3.partition("://")[2].partition("/")[2]

@@ -30,6 +30,8 @@ from waypost.errors import StorageError
 
 pytestmark = pytest.mark.integration
 GRACE = 9
+one_server = pytest.mark.parametrize("s3_server", ["versitygw"], indirect=True)
+"""What is tried here is the client's patience, and takes long."""
 
 
 # --- SIGTERM while a request hangs -----------------------------------------------------------------------------------
@@ -73,6 +75,7 @@ class Pod:
         return found
 
 
+@one_server
 @pytest.mark.parametrize(("verb", "part"), [("GET", "format.json"), ("LIST", "/log/"), ("PUT", "/log/")])
 def test_sigterm_ends_a_start_that_hangs(s3: str, proxy: FaultProxy, tmp_path: Path, verb: str, part: str) -> None:
     plan = proxy.plan(hang, verb, part, times=None)
@@ -84,6 +87,7 @@ def test_sigterm_ends_a_start_that_hangs(s3: str, proxy: FaultProxy, tmp_path: P
         assert pod.document.stop_requested
 
 
+@one_server
 def test_after_sigterm_a_save_that_hangs_is_tried_again_within_the_grace(
     s3: str, proxy: FaultProxy, tmp_path: Path
 ) -> None:
@@ -99,6 +103,7 @@ def test_after_sigterm_a_save_that_hangs_is_tried_again_within_the_grace(
         assert reader.read_bytes() == b"last words"
 
 
+@one_server
 @pytest.mark.parametrize(
     "program",
     [
@@ -202,6 +207,7 @@ def token_file(s3: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path
     return path
 
 
+@one_server
 @pytest.mark.parametrize(("seconds", "renewed"), [(60, True), (3600, False)], ids=["nearly out", "fresh"])
 def test_a_service_accounts_keys_are_renewed_in_time_with_the_token_as_it_is_then(
     s3: str,

@@ -17,7 +17,11 @@ from waypost.checkpoints import Checkpoints
 from waypost.errors import CorruptCheckpointError, StorageError
 from waypost.store.calls import Budget
 
-pytestmark = pytest.mark.integration
+pytestmark = [
+    pytest.mark.integration,
+    # most of it is hanging and pausing: one server is enough, and the traps of servers have a file of their own
+    pytest.mark.parametrize("s3_server", ["versitygw"], indirect=True),
+]
 
 PATIENT = Budget(seconds=60.0, answer=1.0, first_pause=0.02)
 LARGE = bytes(range(256)) * 1000
