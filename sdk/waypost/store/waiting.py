@@ -8,9 +8,13 @@ answer that the network has lost: the store's rules are made for that.
 
 from __future__ import annotations
 
+import collections
+import functools
+import os
+import queue
 import threading
 from collections.abc import Callable
-from typing import Final, Generic, TypeVar
+from typing import Any, Final, Generic, TypeVar
 
 from waypost.backends.protocol import UnreachableError
 
@@ -34,8 +38,6 @@ class _Asked(Generic[T]):
             self._value = self._request()
         except BaseException as error:  # noqa: BLE001 - it is raised where the request is waited for
             self._error = error
-        finally:
-            self.ended.set()
 
     def result(self) -> T:
         if self._error is not None:
@@ -43,17 +45,61 @@ class _Asked(Generic[T]):
         return self._value
 
 
-def in_time(request: Callable[[], T], left: Callable[[], float]) -> T:
-    """Return or raise what `request` does, or UnreachableError as soon as `left()` says that no time is left.
+def _spawn(work: Callable[[], None]) -> None:
+    threading.Thread(target=work, name="waypost-request", daemon=True).start()
 
-    `left` gives the seconds that remain; it is asked again and again, in the caller's thread, and may raise.
+
+class Waiting:
+    """Threads that do requests, kept for the next one: Python 3.12 starts none any more while a program exits.
+
+    No lock is taken, for a signal handler may save while it has interrupted a save of the same thread.
     """
-    asked = _Asked(request)
-    threading.Thread(target=asked.run, name="waypost-request", daemon=True).start()
-    while not asked.ended.wait(min(SLICE_SECONDS, max(0.0, left()))):
-        if left() <= 0 and not asked.ended.is_set():
-            raise UnreachableError("no answer in time", "Check that the storage isn't overloaded or cut off")
-    return asked.result()
+
+    def __init__(self, spawn: Callable[[Callable[[], None]], None] = _spawn) -> None:
+        """`spawn` starts a thread; RuntimeError when there can be none."""
+        self._spawn = spawn
+        self._idle: collections.deque[queue.SimpleQueue[_Asked[Any]]] = collections.deque()
+
+    def in_time(self, request: Callable[[], T], left: Callable[[], float]) -> T:
+        """Return or raise what `request` does, or UnreachableError as soon as `left()` says that no time is left.
+
+        `left` gives the seconds that remain; it is asked again and again, in the caller's thread, and may raise.
+        """
+        asked = _Asked(request)
+        try:
+            self._hand_over(asked)
+        except RuntimeError:  # the program is exiting, and every thread hangs: better without a limit than not at all
+            asked.run()
+            return asked.result()
+        while not asked.ended.wait(min(SLICE_SECONDS, max(0.0, left()))):
+            if left() <= 0 and not asked.ended.is_set():
+                raise UnreachableError("no answer in time", "Check that the storage isn't overloaded or cut off")
+        return asked.result()
+
+    def forget(self) -> None:
+        """In a forked child: the threads stayed with the parent."""
+        self._idle.clear()
+
+    def _hand_over(self, asked: _Asked[Any]) -> None:
+        try:
+            work = self._idle.pop()
+        except IndexError:
+            work = queue.SimpleQueue()
+            self._spawn(functools.partial(self._serve, work))
+        work.put(asked)
+
+    def _serve(self, work: queue.SimpleQueue[_Asked[Any]]) -> None:
+        while True:
+            asked = work.get()
+            asked.run()
+            self._idle.append(work)
+            asked.ended.set()
+            del asked  # and with it the bytes of a pack, until the next request comes
+
+
+_waiting: Final = Waiting()
+os.register_at_fork(after_in_child=_waiting.forget)
+in_time: Final = _waiting.in_time
 
 
 def inline(request: Callable[[], T], left: Callable[[], float]) -> T:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 import threading
 import time
 from collections.abc import Callable
@@ -238,3 +239,38 @@ def test_an_interrupt_reaches_the_caller_while_the_request_hangs() -> None:
     with pytest.raises(StopRequested):
         waiting.in_time(lambda: held.wait(30), left)
     held.set()
+
+
+def test_threads_are_kept_for_the_next_request_and_only_a_hanging_one_costs_another() -> None:
+    started: list[threading.Thread] = []
+
+    def spawn(work: Callable[[], None]) -> None:
+        started.append(threading.Thread(target=work, daemon=True))
+        started[-1].start()
+
+    pool, held = waiting.Waiting(spawn), threading.Event()
+    assert [pool.in_time(lambda: number, lambda: 5.0) for number in range(50)] == list(range(50))  # noqa: B023
+    assert len(started) == 1
+    with pytest.raises(UnreachableError):
+        pool.in_time(lambda: held.wait(30), lambda: 0.0)
+    assert pool.in_time(lambda: 7, lambda: 5.0) == 7
+    assert len(started) == 2
+    held.set()
+
+
+def test_a_program_that_exits_and_can_start_no_thread_still_sends_its_last_save() -> None:
+    def spawn(work: Callable[[], None]) -> None:
+        raise RuntimeError("can't create new thread at interpreter shutdown")
+
+    pool = waiting.Waiting(spawn)
+    assert pool.in_time(lambda: 7, lambda: 5.0) == 7
+    with pytest.raises(ZeroDivisionError):
+        pool.in_time(lambda: 1 // 0, lambda: 5.0)
+
+
+def test_a_forked_child_waits_for_none_of_its_parents_threads() -> None:
+    assert waiting.in_time(lambda: 7, lambda: 5.0) == 7
+    child = os.fork()
+    if child == 0:
+        os._exit(waiting.in_time(lambda: 7, lambda: 5.0))
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 7
