@@ -56,6 +56,9 @@ generate: $(READY) ## Write the generated files: CRD, chart copy, install.yaml, 
 verify: $(READY) ## Fail when a generated file differs from what its source says
 	@$(PYTHON) -m dev.generate --check
 
+model: $(READY) ## Explore the store's protocol in large bounds, and print the table of docs/protocol.md (RUNS='F9 E2')
+	@$(PYTHON) -m tests.model $(RUNS)
+
 bench: $(READY) ## Time a tiny save against a bare PUT, and a relaunch against the old pod's end
 	@$(PYTHON) -m tests.bench
 
@@ -69,4 +72,4 @@ clean: ## Remove what the targets made inside this folder
 	@rm -rf $(VENV) .waypost .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
 	@find . -name __pycache__ -prune -exec rm -rf {} +
 
-.PHONY: help setup demo test test-fast test-all mutants simulate holes lint generate verify bench cluster-up cluster-down clean
+.PHONY: help setup demo test test-fast test-all mutants simulate holes lint generate verify model bench cluster-up cluster-down clean
