@@ -59,6 +59,7 @@ class Reading:
                 sequence = self._ancestor(sequence, state)
         if state.live:
             raise CorruptCheckpointError(f"no checkpoint of {self._calls.backend.uri} has an entry that can be read")
+        state.require_certain(self._calls.backend.uri)
         return None
 
     def all(self, state: State) -> list[Checkpoint]:
@@ -105,6 +106,7 @@ class Reading:
                     logger.error("%s is damaged: %s. Falling back to its parent", self._label(sequence), damage)
                     sequence = self._ancestor(sequence, state)
         if not damaged:
+            state.require_certain(self._calls.backend.uri)
             return None
         raise CorruptCheckpointError(
             f"no checkpoint of {self._calls.backend.uri} is left that is whole: "

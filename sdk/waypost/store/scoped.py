@@ -121,6 +121,7 @@ class ScopedJournal:
         self._require_highest(now.highest, scope, writer)
         if now.state.completed:
             raise CompletedError(f"the task of {uri} is complete already: its log has ended with COMPLETE")
+        now.state.require_certain(uri)
         base = self._base(scope, now)
         self._send(scope, base)
         self._require_highest(self._highest(), scope, writer)
@@ -249,7 +250,7 @@ class ScopedJournal:
                 passed += 1
                 continue
             if entry is not None:
-                state = dataclasses.replace(State().after(entry), last_seen=last)
+                state = dataclasses.replace(State().after(entry), last_seen=last, doubtful=passed > 0)
                 return _Found(_with_highest(state, highest), entry.scopes, highest)
         if passed:
             raise CorruptCheckpointError(

@@ -47,7 +47,8 @@ def require_free(
     """Raise unless this writer may append its FENCE behind `state`.
 
     `newest_fence` is asked only where it matters: for the FENCE of the attempt that holds the store, None if it can't
-    be read. Raises StoreDeletedError, CompletedError, AttemptRefusedError.
+    be read. Raises StoreDeletedError, CompletedError, AttemptRefusedError; CorruptCheckpointError when what can't be
+    read may have been the only checkpoint, for behind a FENCE that knows of none, nobody would notice any more.
     """
     if state.deleted:
         raise StoreDeletedError(f"the store {uri} was deleted; a new task needs another URI")
@@ -65,6 +66,7 @@ def require_free(
             f"process. Go on with attempt {writer.attempt + 1}",
             writer.attempt,
         )
+    state.require_certain(uri)
 
 
 def _same_place(fence: Fence | None, writer: Writer, issued: IssuedFences) -> bool:

@@ -369,6 +369,21 @@ def test_a_log_of_which_nothing_can_be_read_is_an_error(place: Overwriting) -> N
         Process(place, attempt=2)
 
 
+def test_an_unreadable_entry_that_may_be_the_only_checkpoint_is_an_error(place: Overwriting) -> None:
+    Process(place).save(b"one")
+    newest = min(key for key in place.objects if placed(key) is not None)
+    place.corrupt(newest)
+    with pytest.raises(CorruptCheckpointError, match="can't be told"):
+        Process(place, attempt=2)
+    with pytest.raises(CorruptCheckpointError, match="can't be told"):
+        read(place)
+    assert entries_left(place) == 3, "nothing was appended"
+
+
+def entries_left(place: Overwriting) -> int:
+    return sum(placed(key) is not None for key in place.objects)
+
+
 def test_an_entry_under_another_scopes_key_is_unreadable(place: Overwriting) -> None:
     process = Process(place)
     process.save(b"one")

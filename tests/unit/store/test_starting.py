@@ -243,6 +243,23 @@ def test_an_unreadable_newest_entry_is_loud_and_its_number_stays_taken(
     assert second.save(b"three").parent == 2
 
 
+def test_an_unreadable_entry_that_may_be_the_only_checkpoint_is_an_error_and_not_an_empty_store(
+    backend: SteppedBackend,
+) -> None:
+    """H20: behind a FENCE that knows of no checkpoint, the attempt after would begin from nothing without a word."""
+    Process(backend).save(b"one")
+    entry = backend.objects[keys.log_key(2)]
+    backend.corrupt(keys.log_key(2))
+    for attempt in (2, 3):
+        with pytest.raises(CorruptCheckpointError, match="can't be told"):
+            Process(backend, attempt=attempt)
+    with pytest.raises(CorruptCheckpointError, match="can't be told"):
+        read(backend)
+    assert sorted(key for key in backend.objects if key.startswith(keys.LOG)) == [keys.log_key(2), keys.log_key(1)]
+    backend.objects[keys.log_key(2)] = entry
+    assert Process(backend, attempt=4).restore() == (2, b"one")
+
+
 def test_a_log_without_a_single_readable_entry_is_corrupt_and_not_new(backend: SteppedBackend) -> None:
     Process(backend).save(b"one")
     for sequence in (1, 2):
