@@ -58,6 +58,7 @@ verify: $(READY) ## Fail when a generated file differs from what its source says
 
 model: $(READY) ## Explore the store's protocol in large bounds, and print the table of docs/protocol.md (RUNS='F9 E2')
 	@$(PYTHON) -m tests.model $(RUNS)
+	@[ -n "$(RUNS)" ] || $(PYTHON) -m tests.model.scoped
 
 bench: $(READY) ## Time a tiny save against a bare PUT, and a relaunch against the old pod's end
 	@$(PYTHON) -m tests.bench

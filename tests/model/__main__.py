@@ -11,7 +11,9 @@ import argparse
 import sys
 
 from tests.model.exploring import Result, explore
-from tests.model.runs import HOLES, RULES_HOLD, Run
+from tests.model.held import HELD
+from tests.model.holes import HOLES
+from tests.model.runs import Run
 
 
 def main() -> int:
@@ -22,11 +24,11 @@ def main() -> int:
     parser.add_argument("--states", type=int, default=3_000_000, help="bound of each run")
     parser.add_argument("--way", action="store_true", help="print the shortest way to each hole")
     arguments = parser.parse_args()
-    unknown = set(arguments.names) - {run.name for run in (*HOLES, *RULES_HOLD)}
+    unknown = set(arguments.names) - {run.name for run in (*HOLES, *HELD)}
     if unknown:
         parser.error(f"no such run: {', '.join(sorted(unknown))}")
     wrong = 0
-    for run in (*HOLES, *RULES_HOLD):
+    for run in (*HOLES, *HELD):
         if arguments.names and run.name not in arguments.names:
             continue
         result = explore(run.rules, max_states=arguments.states, seconds=arguments.seconds, usable=run.usable)

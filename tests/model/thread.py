@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from functools import partial
 
 from tests.model.appending import Step
-from tests.model.world import Entry, Known, Pack, World
+from tests.model.world import Entry, Known, World
 from tests.model.writer import Writer
 
 
@@ -45,11 +45,6 @@ class Pruning(Writer):
 
     def _rests(self, world: World, index: int) -> Iterator[Step]:
         yield "looks whether there is more", partial(world.become, index, world.processes[index]._replace(at="outside"))
-
-    def condemn(self, world: World, index: int, pruned: frozenset[int]) -> World:
-        world = super().condemn(world, index, pruned)
-        assert all(isinstance(target, Pack) for target in world.processes[index].condemned)
-        return world
 
     def me(self, world: World, index: int) -> int:
         return world.processes[index].attempt

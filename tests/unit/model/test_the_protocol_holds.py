@@ -5,7 +5,9 @@ from __future__ import annotations
 import pytest
 
 from tests.model.exploring import explore
-from tests.model.runs import HOLES, RULES_HOLD, Run
+from tests.model.held import HELD
+from tests.model.holes import HOLES
+from tests.model.runs import Run
 
 _MOST_STATES = 40_000
 
@@ -18,7 +20,7 @@ def test_a_hole_put_back_is_found(run: Run) -> None:
     assert set(result.found) <= run.breaks, "\n".join(str(found) for found in result.found.values())
 
 
-@pytest.mark.parametrize("run", [pytest.param(run, id=f"{run.name}: {run.about}") for run in RULES_HOLD if run.small])
+@pytest.mark.parametrize("run", [pytest.param(run, id=f"{run.name}: {run.about}") for run in HELD if run.small])
 def test_the_rules_hold_in_every_world_that_can_be_reached(run: Run) -> None:
     assert run.small is not None
     result = explore(run.small, max_states=_MOST_STATES, usable=run.usable)
