@@ -101,7 +101,7 @@ HELD: Final = (
     ),
     _rule(
         "R8",
-        "stubs, the CLI, a reader's eye",
+        "stubs, the CLI prunes",
         INNER._replace(stubs="confirmed", processes=TWO_AND_CLI, keep=2, delays=1),
         small=INNER._replace(stubs="confirmed", processes=TWO_AND_CLI, keep=2, delays=0, saves=1),
     ),
@@ -116,6 +116,12 @@ HELD: Final = (
         "ranks: the CLI prunes",
         INNER._replace(processes=RANKS_AND_CLI, saves=3, keep=2, delays=0),
         small=INNER._replace(processes=RANKS_AND_CLI, saves=3, keep=2, delays=0),
+    ),
+    _rule(
+        "K3",
+        "ranks: packs reused, the CLI prunes",
+        OPEN._replace(processes=RANKS_AND_CLI, saves=3, keep=3, delays=0),
+        small=OPEN._replace(processes=RANKS_AND_CLI, saves=3, keep=3, delays=0),
     ),
     _rule(
         "O1",

@@ -157,9 +157,9 @@ HOLES: Final = (
     ),
     _hole(
         "L31",
-        "ranks: rank 0 doesn't check the packs at the commit",
+        "ranks: rank 0 does not check what the others name",
         "I1",
-        OPEN._replace(processes=RANKS_AND_CLI, recheck=False, delays=0, saves=3, keep=3),
+        OPEN._replace(processes=RANKS_AND_CLI, checks_parts=False, delays=0, saves=3, keep=3),
     ),
     _hole(
         "L40",

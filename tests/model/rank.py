@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from functools import partial
+from typing import Final
 
 from tests.model.appending import Role, Step
 from tests.model.world import CHECKPOINT, FENCE, PACKS, Pack, Part, Request, World
 from tests.model.writer import Writer
+
+_RANKS: Final = "rank "
+"""How the content of other ranks begins."""
 
 
 class Leader(Writer):
@@ -30,6 +34,16 @@ class Leader(Writer):
         by_fence = self.rules.part_names == "fence"
         name = (index, process.saves + 1) if by_fence else (process.attempt, process.step + 1)
         return next((part for part in world.parts if (part.fence, part.ordinal) == name), None)
+
+    def _reusable(self, world: World, index: int) -> frozenset[Pack]:
+        """Rank 0 uploads all of its own anew, so that the check is about the other rank's packs alone."""
+        return PACKS
+
+    def checked(self, world: World, index: int) -> frozenset[Pack]:
+        packs = super().checked(world, index)
+        if self.rules.checks_parts:
+            return packs
+        return frozenset(pack for pack in packs if not pack.content.startswith(_RANKS))
 
     def _finds(self, world: World, index: int, part: Part) -> World:
         process = world.processes[index]
@@ -74,7 +88,7 @@ class Rank(Role):
 
     def _chooses(self, world: World, index: int) -> World:
         process = world.processes[index]
-        content = f"rank {process.step % 2}"
+        content = f"{_RANKS}{process.step % 2}"
         live = world.named_by(world.log[-1].live) if self.rules.reuse == "live" else PACKS
         again = sorted(pack for pack in live if pack.content == content)
         pack = again[0] if again else Pack(content, process.attempt, 100 + process.saves)

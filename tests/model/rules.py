@@ -90,6 +90,8 @@ class Rules(NamedTuple):
     # Rules 12 and 14, and the process itself
     part_names: Literal["fence", "attempt"] = "fence"
     """H10."""
+    checks_parts: bool = True
+    """H10. Rank 0 checks at the commit what the other ranks' parts name, not only its own packs."""
     deletion_fence: Literal["stays", "goes last"] = "stays"
     """H23."""
     lock: bool = True

@@ -175,11 +175,15 @@ class Writer(Restoring, Appender):
 
     def may_name(self, world: World, index: int) -> bool:
         """Rule 5: live at the number before, or uploaded by this fence and named by none before."""
-        known, packs = self.known(world, index), world.processes[index].packs
-        strangers = packs - world.named_by(known.live)
+        known = self.known(world, index)
+        strangers = self.checked(world, index) - world.named_by(known.live)
         named = world.named_by(tuple(range(known.seen + 1)))
         me = self.me(world, index)
         return all(pack.fence == me and pack not in named for pack in strangers)
+
+    def checked(self, world: World, index: int) -> frozenset[Pack]:
+        """The packs that the check is about."""
+        return world.processes[index].packs
 
     def _checkpoint(self, world: World, index: int, known: Known) -> Entry:
         process = world.processes[index]
