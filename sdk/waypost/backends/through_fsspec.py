@@ -5,8 +5,9 @@ two writers pass together. So a file system that doesn't bring its own way of wr
 others have to stand the probe (`waypost.store.format`).
 
 Only fsspec's asynchronous file systems are made for several threads at once; of the others (FTP, SFTP …) many hold one
-connection, so their requests wait for each other. What a file system remembers of its folders is forgotten before each
-listing: a store without conditional writes depends on listings being true.
+connection and never open it again. So their requests wait for each other, and behind trouble comes a new connection.
+What a file system remembers of its folders is forgotten before each listing: a store without conditional writes depends
+on listings being true.
 
 fsspec says little about what went wrong; what isn't plainly a refusal counts as passing trouble.
 """
@@ -70,14 +71,19 @@ class FsspecBackend:
     def __init__(self, uri: str) -> None:
         """Raises ConfigurationError when the file system's package is missing or can't make sense of the URI."""
         self._uri = uri
+        self._stale = False
+        """Whether the file system's connection may be broken: most don't open it again by themselves."""
         try:
-            self._fs, self._root = fsspec.url_to_fs(uri, use_listings_cache=False, skip_instance_cache=True)
+            self._kind = fsspec.get_filesystem_class(uri.partition("://")[0])
+            self._connect()
         except (ImportError, ValueError, TypeError) as error:
             raise ConfigurationError(f"can't use the checkpoint URI {uri}: {error}") from error
+        except Exception:  # noqa: BLE001 - it can't be reached now, which the first request will say
+            self._stale = True
         self._lock: AbstractContextManager[object] = threading.RLock()
         if uri.startswith("memory://"):
             self._lock = _memory_lock
-        elif isinstance(self._fs, AsyncFileSystem):
+        elif issubclass(self._kind, AsyncFileSystem):
             self._lock = contextlib.nullcontext()
 
     @property
@@ -87,8 +93,8 @@ class FsspecBackend:
 
     def put_new(self, key: str, data: bytes) -> None:
         """Create `key`, or raise ExistsError."""
-        if not _creates_by_itself(self._fs):
-            raise UnsupportedError(f"{type(self._fs).__name__} of fsspec can't create a file only if it is absent")
+        if not _creates_by_itself(self._kind):
+            raise UnsupportedError(f"{self._kind.__name__} of fsspec can't create a file only if it is absent")
         with self._translated(writing=True):
             self._make_folder(key)
             self._fs.pipe_file(self._path(key), data, mode="create")
@@ -126,10 +132,20 @@ class FsspecBackend:
     def delete(self, key: str) -> None:
         """Remove `key`."""
         with contextlib.suppress(AbsentError), self._translated():
-            self._fs.rm_file(self._path(key))
+            try:
+                self._fs.rm_file(self._path(key))
+            except OSError:
+                raise
+            except Exception:  # FTP has one word for "not there" and "not allowed"
+                self._fs.info(self._path(key))
+                raise
 
     def close(self) -> None:
         """fsspec closes what it opened."""
+
+    def _connect(self) -> None:
+        self._fs, self._root = fsspec.url_to_fs(self._uri, use_listings_cache=False, skip_instance_cache=True)
+        self._stale = False
 
     def _path(self, key: str) -> str:
         return f"{self._root.rstrip('/')}/{key}"
@@ -142,6 +158,8 @@ class FsspecBackend:
     def _translated(self, *, writing: bool = False) -> Iterator[None]:
         try:
             with self._lock:
+                if self._stale:
+                    self._connect()
                 yield
         except BackendError:
             raise
@@ -157,12 +175,12 @@ class FsspecBackend:
             raise UnsupportedError(_words(error)) from error
         except Exception as error:
             # whatever client libraries raise: the request may have been carried out, and may work when repeated
+            self._stale = not issubclass(self._kind, AsyncFileSystem)
             raise UnreachableError(_words(error)) from error
 
 
-def _creates_by_itself(fs: Any) -> bool:
-    kind = type(fs)
-    if isinstance(fs, AsyncFileSystem):
+def _creates_by_itself(kind: Any) -> bool:
+    if issubclass(kind, AsyncFileSystem):
         return bool(kind._pipe_file is not AsyncFileSystem._pipe_file)
     return bool(kind.pipe_file is not AbstractFileSystem.pipe_file)
 

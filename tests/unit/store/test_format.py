@@ -5,8 +5,6 @@ from __future__ import annotations
 import json
 import threading
 
-import fsspec
-import fsspec.implementations.memory
 import pytest
 
 from tests.unit.store.stepped import (
@@ -22,8 +20,6 @@ from tests.unit.store.stepped import (
     lose_answer,
     refuse,
 )
-from waypost.backends.opening import open_backend
-from waypost.checkpoints import Checkpoints
 from waypost.errors import ConfigurationError, StorageError
 from waypost.store import format as store_format
 from waypost.store import keys
@@ -125,22 +121,6 @@ def test_a_race_with_two_winners_is_no_conditional_write(backend: SteppedBackend
 
     backend.put_new = look_then_write  # type: ignore[method-assign]
     assert store_format.prepare(Calls(backend, Seams(), BUDGET)) is Mode.SCOPED
-
-
-class LooksFirstWritesThen(fsspec.implementations.memory.MemoryFileSystem):  # type: ignore[misc]
-    """A file system that leaves put-if-absent to fsspec's default, which two writers pass together."""
-
-    protocol = "looksfirst"
-    pipe_file = fsspec.spec.AbstractFileSystem.pipe_file
-
-
-def test_a_file_system_of_fsspec_that_can_not_create_by_itself_gets_the_other_mode() -> None:
-    fsspec.register_implementation("looksfirst", LooksFirstWritesThen, clobber=True)
-    with Checkpoints("looksfirst://store", attempt=1) as checkpoints:
-        checkpoints.save(b"one", wait=True)
-    with Checkpoints("looksfirst://store", attempt=2) as checkpoints:
-        assert checkpoints.read_bytes() == b"one"
-    assert json.loads(open_backend("looksfirst://store").get(keys.FORMAT_KEY, 1000))["mode"] == "scoped"
 
 
 @pytest.mark.parametrize("fault", [fail, refuse], ids=["unreachable", "refused"])
