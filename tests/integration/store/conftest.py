@@ -1,14 +1,15 @@
-"""A place of each kind, and two real S3 servers of different makes that the whole folder of tests shares."""
+"""A place of each kind, and the servers that the whole folder of tests shares."""
 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import pytest
 
 from tests.cluster import CephServer, S3Server, S3Service
+from tests.cluster.mocks import ftp, lax_s3, strict_s3
 from tests.witness.faultproxy import FaultProxy
 
 BUCKET = "checkpoints"
@@ -38,21 +39,58 @@ def s3_server(request: pytest.FixtureRequest) -> S3Service:
 @pytest.fixture
 def s3(s3_server: S3Service, monkeypatch: pytest.MonkeyPatch) -> str:
     """The URI of a new store in S3, with what a client needs in the environment."""
-    return _new_store(s3_server, monkeypatch)
+    return _new_store(s3_server.environment, monkeypatch)
 
 
-@pytest.fixture(params=["file", "memory", *SERVERS])
-def uri(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+@pytest.fixture(scope="session")
+def strict_server() -> Iterator[Mapping[str, str]]:
+    with strict_s3(BUCKET) as environment:
+        yield environment
+
+
+@pytest.fixture(scope="session")
+def lax_server() -> Iterator[Mapping[str, str]]:
+    with lax_s3(BUCKET) as environment:
+        yield environment
+
+
+@pytest.fixture(scope="session")
+def ftp_server() -> Iterator[str]:
+    with ftp() as url:
+        yield url
+
+
+CONDITIONAL = ("file", "memory", *SERVERS, "strict")
+"""Places that create a key only if it is absent: two real S3 servers, and a mock that checks everything (ministack)."""
+SCOPED = ("lax", "ftp")
+"""Places that don't: an S3 mock that ignores the condition (s3rver), and what fsspec writes by `open` alone."""
+
+
+@pytest.fixture(params=[*CONDITIONAL, *SCOPED])
+def place(request: pytest.FixtureRequest) -> str:
+    """Each kind of place."""
+    kind: str = request.param
+    return kind
+
+
+@pytest.fixture
+def uri(place: str, request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     """The URI of a new store, once in each kind of place."""
-    if request.param == "file":
-        return f"file://{tmp_path}/store"
-    if request.param == "memory":
-        return f"memory://tests/{next(_numbers)}"
-    return _new_store(request.getfixturevalue(request.param), monkeypatch)
+    match place:
+        case "file":
+            return f"file://{tmp_path}/store"
+        case "memory":
+            return f"memory://tests/{next(_numbers)}"
+        case "ftp":
+            return f"{request.getfixturevalue('ftp_server')}/tests/{next(_numbers)}"
+        case "versitygw" | "ceph":
+            return _new_store(request.getfixturevalue(place).environment, monkeypatch)
+        case mock:
+            return _new_store(request.getfixturevalue(f"{mock}_server"), monkeypatch)
 
 
-def _new_store(server: S3Service, monkeypatch: pytest.MonkeyPatch) -> str:
-    for name, value in server.environment.items():
+def _new_store(environment: Mapping[str, str], monkeypatch: pytest.MonkeyPatch) -> str:
+    for name, value in environment.items():
         monkeypatch.setenv(name, value)
     return f"s3://{BUCKET}/tests/{next(_numbers)}"
 

@@ -1,7 +1,8 @@
-"""The same promises on every kind of place: a folder, fsspec's memory, and a real S3 server."""
+"""The same promises on every kind of place, with conditional writes and without."""
 
 from __future__ import annotations
 
+import json
 import os
 import threading
 from collections.abc import Iterator
@@ -9,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.integration.store.conftest import CONDITIONAL
 from waypost.backends.opening import open_backend
 from waypost.backends.protocol import AbsentError, Backend, ExistsError, TooLargeError
 from waypost.checkpoints import Checkpoints
@@ -40,6 +42,7 @@ def another_process(uri: str, attempt: int) -> WritingHandle:
 # --- What a backend promises -----------------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("place", CONDITIONAL, indirect=True)
 def test_a_key_is_created_once(backend: Backend) -> None:
     backend.put_new("log/a", b"first")
     with pytest.raises(ExistsError):
@@ -47,6 +50,7 @@ def test_a_key_is_created_once(backend: Backend) -> None:
     assert backend.get("log/a", 100) == b"first"
 
 
+@pytest.mark.parametrize("place", CONDITIONAL, indirect=True)
 def test_of_many_contenders_one_wins_and_its_content_stands(backend: Backend) -> None:
     for round_ in range(10):
         won: list[bytes] = []
@@ -79,7 +83,7 @@ def test_reading_listing_and_deleting(backend: Backend) -> None:
     with pytest.raises(TooLargeError):
         backend.get("packs/p", 9)
     for name in ("c", "a", "b"):
-        backend.put_new(f"log/{name}", b"x")
+        backend.put(f"log/{name}", b"x")
     assert backend.list("log/") == ["log/a", "log/b", "log/c"]
     assert backend.list("log/", start_after="log/a", limit=1) == ["log/b"]
     assert backend.list("nothing/") == []
@@ -93,11 +97,17 @@ def test_reading_listing_and_deleting(backend: Backend) -> None:
 
 def test_listing_goes_on_beyond_a_page(backend: Backend) -> None:
     for number in range(30):
-        backend.put_new(f"log/{number:03}", b"x")
+        backend.put(f"log/{number:03}", b"x")
     assert backend.list("log/", start_after="log/004", limit=20) == [f"log/{number:03}" for number in range(5, 25)]
 
 
 # --- What a store promises -------------------------------------------------------------------------------------------
+
+
+def test_the_mode_is_found_out_and_written_down(uri: str, place: str) -> None:
+    Checkpoints(uri, attempt=1).close()
+    record = json.loads(open_backend(uri).get(keys.FORMAT_KEY, 1000))
+    assert record["mode"] == ("conditional" if place in CONDITIONAL else "scoped")
 
 
 def test_bytes_files_and_folders_come_back_in_the_next_attempt(uri: str, tmp_path: Path) -> None:
@@ -107,16 +117,16 @@ def test_bytes_files_and_folders_come_back_in_the_next_attempt(uri: str, tmp_pat
     (source / "small").write_text("x")
     (source / "latest").symlink_to("small")
     with Checkpoints(uri, attempt=1) as first:
-        first.save(b"state", step=1, metrics={"loss": 0.5}, metadata={"note": "ä"}, wait=True)
-        first.save(source, step=2).result(60)
+        state = first.save(b"state", step=1, metrics={"loss": 0.5}, metadata={"note": "ä"}, wait=True).result()
+        folder = first.save(source, step=2).result(60)
     with Checkpoints(uri, attempt=2) as second:
         info = second.restore(tmp_path / "restored")
         assert info is not None
-        assert (info.step, info.attempt, info.sequence, info.parent) == (2, 1, 3, 2)
+        assert (info.step, info.attempt, info.sequence, info.parent) == (2, 1, folder.sequence, state.sequence)
         assert (tmp_path / "restored" / "large").read_bytes() == (source / "large").read_bytes()
         assert os.readlink(tmp_path / "restored" / "latest") == "small"
         assert (tmp_path / "restored" / "empty").is_dir()
-        assert second.read_bytes(2) == b"state"
+        assert second.read_bytes(state.sequence) == b"state"
         assert [(info.step, info.metrics) for info in second.list()] == [(2, {}), (1, {"loss": 0.5})]
 
 
