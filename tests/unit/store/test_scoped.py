@@ -18,6 +18,7 @@ from tests.unit.store.stepped import (
     refuse,
 )
 from waypost.backends.protocol import UnreachableError
+from waypost.checkpoints import Checkpoints
 from waypost.errors import (
     AttemptRefusedError,
     CheckpointPrunedError,
@@ -498,3 +499,30 @@ def test_the_largest_entry_still_fits() -> None:
         data=b"x" * keys.MAX_INLINE,
     )
     assert len(entry.encode()) < keys.MAX_ENTRY
+
+
+# --- Through the public class ----------------------------------------------------------------------------------------
+
+
+def test_a_reader_that_was_there_before_the_store_finds_it_once_it_exists(place: Overwriting) -> None:
+    del place.objects[keys.FORMAT_KEY]
+    reader = Checkpoints(backend=place, attempt=None)
+    assert reader.latest() is None
+    with Checkpoints(backend=place, attempt=1) as writer:
+        writer.save(b"one", step=1, wait=True)
+        assert [info.step for info in reader.list()] == [1]
+        assert reader.read_bytes() == b"one"
+        writer.complete()
+    assert reader.completed
+    assert reader.highest_attempt == 1
+
+
+def test_a_writer_goes_on_from_what_the_last_one_saved(place: Overwriting) -> None:
+    with Checkpoints(backend=place, attempt=1) as first:
+        saved = first.save(large(b"one"), step=1, wait=True).result()
+    with Checkpoints(backend=place, attempt=2) as second:
+        assert second.base is not None
+        assert second.base.sequence == saved.sequence
+        assert second.read_bytes() == large(b"one")
+        assert second.save(b"two", step=2, wait=True).result().parent == saved.sequence
+        assert second.read_bytes(saved.sequence) == large(b"one")
