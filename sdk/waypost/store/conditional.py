@@ -19,7 +19,8 @@ from waypost.store import keys
 from waypost.store.calls import Calls, Patience
 from waypost.store.damage import UnreadableEntryError
 from waypost.store.entries import Checkpoint, Complete, Entry, Fence
-from waypost.store.journal import lament, read_entry
+from waypost.store.journal import LISTING, lament, mixed_modes, read_entry
+from waypost.store.scopes import placed
 from waypost.store.start import IssuedFences, Writer, require_free
 from waypost.store.state import State
 
@@ -188,11 +189,13 @@ class ConditionalJournal:
 
     def _listed_after(self, start_after: str) -> int | None:
         """The newest entry by LIST. Keys that are no entries (a directory marker sorts first) are passed over."""
-        while page := self.calls.list("list the log of", keys.LOG, start_after, _LIST_PAGE):
+        while page := self.calls.list(LISTING, keys.LOG, start_after, _LIST_PAGE):
             for key in page:
                 sequence = keys.log_sequence(key)
                 if sequence is not None:
                     return sequence
+                if placed(key) is not None:
+                    raise mixed_modes(self.calls, key)
             start_after = page[-1]
         return None
 

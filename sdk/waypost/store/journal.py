@@ -7,8 +7,9 @@ the store's mode. A `Journal` is that matter, and nobody above it asks for the m
 
 from __future__ import annotations
 
-from typing import Protocol, Self
+from typing import Final, Protocol, Self
 
+from waypost.errors import StorageError
 from waypost.log import logger
 from waypost.store import keys
 from waypost.store.calls import Calls, Patience
@@ -16,6 +17,8 @@ from waypost.store.damage import DamagedError, UnreadableEntryError
 from waypost.store.entries import Entry, decode
 from waypost.store.start import IssuedFences, Writer
 from waypost.store.state import State
+
+LISTING: Final = "list the log of"
 
 
 class Journal(Protocol):
@@ -81,6 +84,16 @@ def read_entry(calls: Calls, key: str, sequence: int, patience: Patience | None 
         except DamagedError as error:
             raise UnreadableEntryError(str(error)) from error
     raise AssertionError("the last look returns or raises")
+
+
+def mixed_modes(calls: Calls, key: str) -> StorageError:
+    """For a key of the log that is an entry by the rules of the other mode: it is no stranger's file."""
+    return StorageError(
+        LISTING,
+        calls.backend.uri,
+        f"{key} is an entry of a store in another mode than format.json says",
+        advice="Something replaced format.json, or two stores were mixed; use another URI",
+    )
 
 
 def lament(error: UnreadableEntryError) -> None:

@@ -31,14 +31,13 @@ from waypost.store import keys
 from waypost.store.calls import Calls
 from waypost.store.damage import UnreadableEntryError
 from waypost.store.entries import DELETED_ATTEMPT, Base, Complete, Entry, Fence
-from waypost.store.journal import lament, read_entry
+from waypost.store.journal import LISTING, lament, mixed_modes, read_entry
 from waypost.store.scopes import FENCE_NUMBER, MAX_ROW, NO_SCOPES, Scope, Scopes, placed
 from waypost.store.sequences import NOTHING
 from waypost.store.start import IssuedFences, Writer, require_free
 from waypost.store.state import State
 
 _LIST_PAGE: Final = 16
-_LISTING: Final = "list the log of"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -265,18 +264,13 @@ class ScopedJournal:
     def _listed(self) -> Iterator[tuple[Scope, int]]:
         """Scope and number of every entry, highest scope first and newest entry first, page by page as needed."""
         start_after = ""
-        while page := self.calls.list(_LISTING, keys.LOG, start_after, _LIST_PAGE):
+        while page := self.calls.list(LISTING, keys.LOG, start_after, _LIST_PAGE):
             for key in page:
                 found = placed(key)
                 if found is not None:
                     yield found
                 elif keys.log_sequence(key) is not None:
-                    raise StorageError(
-                        _LISTING,
-                        self.calls.backend.uri,
-                        f"{key} is an entry of a store with conditional writes, and format.json says that this is none",
-                        advice="Something replaced format.json, or two stores were mixed; use another URI",
-                    )
+                    raise mixed_modes(self.calls, key)
             start_after = page[-1]
 
     def _read(self, scope: Scope, sequence: int) -> Entry | None:

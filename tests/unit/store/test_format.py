@@ -101,8 +101,13 @@ def test_probes_that_disagree_are_an_error(backend: SteppedBackend) -> None:
 def test_a_log_in_the_other_mode_is_an_error(backend: SteppedBackend) -> None:
     Process(backend).save(b"one")
     backend.objects[keys.FORMAT_KEY] = format_file(Mode.SCOPED)
-    with pytest.raises(StorageError, match="an entry of a store with conditional writes"):
+    with pytest.raises(StorageError, match="an entry of a store in another mode"):
         Process(backend, attempt=2)
+    scoped = Overwriting()
+    Process(scoped).save(b"one")
+    scoped.objects[keys.FORMAT_KEY] = format_file(Mode.CONDITIONAL)
+    with pytest.raises(StorageError, match="an entry of a store in another mode"):
+        Process(scoped, attempt=2)
 
 
 def test_a_race_with_two_winners_is_no_conditional_write(backend: SteppedBackend) -> None:
