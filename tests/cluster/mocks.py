@@ -8,21 +8,23 @@ their ordinary clients (uv, npm), in environments of their own. Everything liste
 from __future__ import annotations
 
 import contextlib
+import dataclasses
+import functools
 import os
 import shutil
 import subprocess
 import sys
-import urllib.request
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from hashlib import sha256
 from pathlib import Path
+from typing import ClassVar
 
 from .asking import free_ports, http_status, listens, lost_port
 from .cache import cache_dir, locked
 from .errors import ClusterError
 from .processes import Process, wait_until_ready
 from .progress import LongStep
-from .s3 import REGION, signed_headers
+from .s3_service import S3Service
 from .temporary import make_folder, remove_folder
 
 _PINS = Path(__file__).parent / "programs" / "mocks"
@@ -30,84 +32,67 @@ _ATTEMPTS = 3
 _READY_SECONDS = 60.0
 
 
-@contextlib.contextmanager
-def strict_s3(bucket: str) -> Iterator[Mapping[str, str]]:
-    """An S3 mock that honours conditions, with an empty bucket: the environment that a client of it needs."""
-    program = _python_packages() / "bin" / "ministack"
+class StrictS3(S3Service):
+    """An S3 mock that honours every condition."""
 
-    def command(folder: Path, port: int) -> tuple[Sequence[str], Mapping[str, str]]:
-        return [str(program)], {"BIND_HOST": "127.0.0.1", "GATEWAY_PORT": str(port), "SERVICES": "s3"}
+    name: ClassVar[str] = "ministack"
 
-    with _running("ministack", command, lambda port: http_status(f"http://127.0.0.1:{port}/") is not None) as (_, port):
-        client = _client(port, "test", "test")
-        url = f"http://127.0.0.1:{port}/{bucket}"
-        headers = signed_headers("PUT", url, "test", "test")
-        request = urllib.request.Request(url, method="PUT", headers=dict(headers))
-        with urllib.request.build_opener(urllib.request.ProxyHandler({})).open(request, timeout=10):
-            yield client
+    def restart(self) -> None:
+        """Start on the same port; what it held is gone, for it holds everything in memory."""
+        program = _python_packages() / "bin" / "ministack"
+        where = {"BIND_HOST": "127.0.0.1", "GATEWAY_PORT": str(self.port), "SERVICES": "s3"}
+        process = self._process = Process.start(self.name, [str(program)], self.folder, where)
+        _wait_until_it_answers(self, process)
 
 
-@contextlib.contextmanager
-def lax_s3(bucket: str) -> Iterator[Mapping[str, str]]:
-    """An S3 mock that ignores If-None-Match, with an empty bucket: the environment that a client of it needs."""
-    program = _node_packages() / ".bin" / "s3rver"
+@dataclasses.dataclass
+class LaxS3(S3Service):
+    """An S3 mock that ignores If-None-Match, and says nothing."""
 
-    def command(folder: Path, port: int) -> tuple[Sequence[str], Mapping[str, str]]:
-        (folder / "data").mkdir(exist_ok=True)
-        place = ["-d", str(folder / "data"), "-a", "127.0.0.1", "-p", str(port)]
-        return [str(program), *place, "--no-vhost-buckets", "--configure-bucket", bucket], {}
+    name: ClassVar[str] = "s3rver"
+    access_key: str = "S3RVER"
+    secret_key: str = "S3RVER"
 
-    with _running("s3rver", command, lambda port: http_status(f"http://127.0.0.1:{port}/") is not None) as (_, port):
-        yield _client(port, "S3RVER", "S3RVER")
+    def restart(self) -> None:
+        """Start (again) on the same port with the same data, and wait until it answers."""
+        (self.folder / "data").mkdir(exist_ok=True)
+        program = _node_packages() / ".bin" / "s3rver"
+        place = ["-d", str(self.folder / "data"), "-a", "127.0.0.1", "-p", str(self.port)]
+        process = self._process = Process.start(self.name, [str(program), *place, "--no-vhost-buckets"], self.folder)
+        _wait_until_it_answers(self, process)
 
 
 @contextlib.contextmanager
 def ftp() -> Iterator[str]:
     """An FTP server whose anonymous user may write: its URL."""
-    python = _python_packages() / "bin" / "python"
-
-    def command(folder: Path, port: int) -> tuple[Sequence[str], Mapping[str, str]]:
-        (folder / "data").mkdir(exist_ok=True)
-        place = ["-i", "127.0.0.1", "-p", str(port), "-d", str(folder / "data")]
-        return [str(python), "-W", "ignore", "-m", "pyftpdlib", "-w", *place], {}
-
-    with _running("pyftpdlib", command, lambda port: listens("127.0.0.1", port)) as (_, port):
-        yield f"ftp://127.0.0.1:{port}"
-
-
-@contextlib.contextmanager
-def _running(
-    name: str,
-    command: Callable[[Path, int], tuple[Sequence[str], Mapping[str, str]]],
-    ready: Callable[[int], bool],
-) -> Iterator[tuple[Path, int]]:
-    """The server in a folder of its own, on a port of its own, until the end of the block."""
-    folder = make_folder(name)
+    python, folder = _python_packages() / "bin" / "python", make_folder("ftp")
     try:
+        (folder / "data").mkdir()
         for attempt in range(1, _ATTEMPTS + 1):
             [port] = free_ports(1)
-            words, environment = command(folder, port)
-            process = Process.start(name, words, folder, environment)
+            place = ["-i", "127.0.0.1", "-p", str(port), "-d", str(folder / "data")]
+            command = [str(python), "-W", "ignore", "-m", "pyftpdlib", "-w", *place]
+            process = Process.start("pyftpdlib", command, folder)
             try:
-                wait_until_ready(f"{name} at port {port}", lambda: ready(port), [process], _READY_SECONDS)  # noqa: B023
+                asked = functools.partial(listens, "127.0.0.1", port)
+                wait_until_ready(f"the FTP server at port {port}", asked, [process], _READY_SECONDS)
             except ClusterError as error:
-                process.end(grace_seconds=0)
                 if attempt == _ATTEMPTS or not lost_port(error):
                     raise
             else:
                 break
-        yield folder, port
+        yield f"ftp://127.0.0.1:{port}"
     finally:
         remove_folder(folder)
 
 
-def _client(port: int, access_key: str, secret_key: str) -> Mapping[str, str]:
-    return {
-        "AWS_ACCESS_KEY_ID": access_key,
-        "AWS_SECRET_ACCESS_KEY": secret_key,
-        "AWS_ENDPOINT_URL": f"http://127.0.0.1:{port}",
-        "AWS_REGION": REGION,
-    }
+def _wait_until_it_answers(server: S3Service, process: Process) -> None:
+    wait_until_ready(
+        f"{server.name} at {server.endpoint}",
+        lambda: http_status(f"{server.endpoint}/") is not None,
+        [process],
+        _READY_SECONDS,
+    )
 
 
 def _python_packages() -> Path:

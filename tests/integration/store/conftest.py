@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.cluster import CephServer, S3Server, S3Service
-from tests.cluster.mocks import ftp, lax_s3, strict_s3
+from tests.cluster.mocks import LaxS3, StrictS3, ftp
 from tests.witness.faultproxy import FaultProxy
 
 BUCKET = "checkpoints"
@@ -39,19 +39,19 @@ def s3_server(request: pytest.FixtureRequest) -> S3Service:
 @pytest.fixture
 def s3(s3_server: S3Service, monkeypatch: pytest.MonkeyPatch) -> str:
     """The URI of a new store in S3, with what a client needs in the environment."""
-    return _new_store(s3_server.environment, monkeypatch)
+    return _new_store(s3_server, monkeypatch)
 
 
 @pytest.fixture(scope="session")
-def strict_server() -> Iterator[Mapping[str, str]]:
-    with strict_s3(BUCKET) as environment:
-        yield environment
+def strict() -> Iterator[StrictS3]:
+    with StrictS3.start(BUCKET) as server:
+        yield server
 
 
 @pytest.fixture(scope="session")
-def lax_server() -> Iterator[Mapping[str, str]]:
-    with lax_s3(BUCKET) as environment:
-        yield environment
+def lax() -> Iterator[LaxS3]:
+    with LaxS3.start(BUCKET) as server:
+        yield server
 
 
 @pytest.fixture(scope="session")
@@ -83,14 +83,12 @@ def uri(place: str, request: pytest.FixtureRequest, tmp_path: Path, monkeypatch:
             return f"memory://tests/{next(_numbers)}"
         case "ftp":
             return f"{request.getfixturevalue('ftp_server')}/tests/{next(_numbers)}"
-        case "versitygw" | "ceph":
-            return _new_store(request.getfixturevalue(place).environment, monkeypatch)
-        case mock:
-            return _new_store(request.getfixturevalue(f"{mock}_server"), monkeypatch)
+        case server:
+            return _new_store(request.getfixturevalue(server), monkeypatch)
 
 
-def _new_store(environment: Mapping[str, str], monkeypatch: pytest.MonkeyPatch) -> str:
-    for name, value in environment.items():
+def _new_store(server: S3Service, monkeypatch: pytest.MonkeyPatch) -> str:
+    for name, value in server.environment.items():
         monkeypatch.setenv(name, value)
     return f"s3://{BUCKET}/tests/{next(_numbers)}"
 
