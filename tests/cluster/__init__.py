@@ -12,7 +12,7 @@ from .errors import ClusterError, NotSupportedError
 from .images import BASE_IMAGE, base_archive, build_image
 from .kubeconfig import Kubectl
 from .provider import Cluster, provider
-from .s3 import S3Server
+from .s3 import LaxS3Server, S3Server
 from .s3_service import S3Service
 
 __all__ = [
@@ -22,6 +22,7 @@ __all__ = [
     "ClusterError",
     "ControlPlane",
     "Kubectl",
+    "LaxS3Server",
     "NotSupportedError",
     "S3Server",
     "S3Service",

@@ -1,7 +1,7 @@
 """A real S3 server (versitygw) on a loopback port, which a test can stop, kill and start again.
 
-Its data are plain files in a folder with their metadata in extended attributes (never `--nometa`, which
-forgets ETags' kin and conditional writes with them), so what was written survives a kill.
+Its data are plain files in a folder with their metadata in extended attributes, so what was written survives a kill.
+(Never `--nometa`, which forgets ETags' kin and conditional writes with them, unless that is what a test wants.)
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ class S3Server(S3Service):
     """A running versitygw. Use it as a context manager, or call `remove`."""
 
     name: ClassVar[str] = "s3"
+    options: ClassVar[tuple[str, ...]] = ()
 
     @property
     def data(self) -> Path:
@@ -31,7 +32,7 @@ class S3Server(S3Service):
     def restart(self) -> None:
         """Start (again) on the same port with the same data, and wait until it answers."""
         self.data.mkdir(exist_ok=True)
-        command = gateway_command(str(binary("versitygw")), f"127.0.0.1:{self.port}", str(self.data))
+        command = gateway_command(str(binary("versitygw")), f"127.0.0.1:{self.port}", str(self.data), *self.options)
         keys = {"ROOT_ACCESS_KEY": self.access_key, "ROOT_SECRET_KEY": self.secret_key}
         process = self._process = Process.start("versitygw", command, self.folder, keys)
         wait_until_ready(
@@ -42,6 +43,13 @@ class S3Server(S3Service):
         )
 
 
-def gateway_command(program: str, address: str, data: str) -> list[str]:
+class LaxS3Server(S3Server):
+    """One that ignores conditions and says nothing: a second put-if-absent of a key is answered with 200."""
+
+    name: ClassVar[str] = "lax-s3"
+    options: ClassVar[tuple[str, ...]] = ("--nometa",)
+
+
+def gateway_command(program: str, address: str, data: str, *options: str) -> list[str]:
     """versitygw over the folder `data`; its keys come as ROOT_ACCESS_KEY and ROOT_SECRET_KEY."""
-    return [program, "--port", address, "--region", REGION, "--health", HEALTH_PATH, "posix", data]
+    return [program, "--port", address, "--region", REGION, "--health", HEALTH_PATH, "posix", *options, data]

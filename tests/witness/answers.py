@@ -3,7 +3,7 @@
 What an answer means is read from the text of obstore's exceptions (`waypost.backends.answers`), which neither obstore
 nor the servers promise to keep. So the texts in the unit tests are captured, not invented:
 
-    python -m tests.witness.answers versitygw
+    python -m tests.witness.answers versitygw   # or: ceph
 
 and an integration test asks the real servers again whether they still mean the same.
 """
@@ -28,6 +28,7 @@ from tests.witness.faultproxy import FaultProxy, Trouble
 if TYPE_CHECKING:
     from obstore import GetOptions
     from obstore.store import ClientConfig, RetryConfig, S3Config
+
 
 FOLDER = Path(__file__).parents[1] / "unit" / "store" / "answers"
 BUCKET = "checkpoints"
@@ -142,22 +143,23 @@ def _store(bucket: str, prefix: str, keys: Mapping[str, str]) -> S3Store:
     return S3Store(bucket, prefix=prefix, config=config, client_options=client, retry_config=retries)
 
 
-def main(server: str) -> None:
+def main(name: str) -> None:
     """Capture the answers of one server; what each means is filled in by what the code makes of it, to be reviewed."""
-    from tests.cluster import S3Server
+    from tests.cluster import CephServer, S3Server
     from waypost.backends.answers import meaning
 
-    with S3Server.start(BUCKET) as running:
-        found = [
-            {
-                **dataclasses.asdict(said),
-                "means": type(meaning(said.text, reading=said.reading, creating=said.creating)).__name__,
-            }
-            for said in ask(running.endpoint, running.environment, "captured", {**QUESTIONS, **VERSITYGW})
-        ]
-    record = {"server": server, "obstore": importlib.metadata.version("obstore"), "answers": found}
+    starting, questions = {
+        "versitygw": (S3Server.start, {**QUESTIONS, **VERSITYGW}),
+        "ceph": (CephServer.start, QUESTIONS),
+    }[name]
+    with starting(BUCKET) as running:
+        found = []
+        for said in ask(running.endpoint, running.environment, "captured", questions):
+            meant = meaning(said.text, reading=said.reading, creating=said.creating)
+            found.append({"means": type(meant).__name__, **dataclasses.asdict(said)})
+    record = {"server": name, "obstore": importlib.metadata.version("obstore"), "answers": found}
     FOLDER.mkdir(exist_ok=True)
-    (FOLDER / f"{server}.json").write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+    (FOLDER / f"{name}.json").write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -57,6 +57,8 @@ class FileBackend:
         self._uri = uri
         self._root = os.fsencode(uri.removeprefix("file://"))
         self._tidy = False
+        self._unsynced: set[bytes] = set()
+        """Folders with a name that may not be on the disk: nobody may be told of it before it is."""
 
     @property
     def uri(self) -> str:
@@ -76,7 +78,7 @@ class FileBackend:
                 if error.errno in _NO_LINKS:
                     raise UnsupportedError(f"its file system makes no hard links: {error}") from error
                 raise
-            with _standing():
+            with self._standing(os.path.dirname(path)):
                 _sync_folder(os.path.dirname(path))
 
     def put(self, key: str, data: bytes | memoryview) -> None:
@@ -89,7 +91,11 @@ class FileBackend:
 
     def get(self, key: str, limit: int) -> bytes:
         """The content of `key`."""
-        with _translated(), open(self._path(key), "rb") as file:
+        path = self._path(key)
+        with _translated(), open(path, "rb") as file:
+            if (folder := os.path.dirname(path)) in self._unsynced:
+                _sync_folder(folder)
+                self._unsynced.discard(folder)
             size = os.fstat(file.fileno()).st_size
             if size > limit:
                 raise TooLargeError(f"it has {size} bytes")
@@ -119,6 +125,15 @@ class FileBackend:
 
     def close(self) -> None:
         """Nothing to release."""
+
+    @contextlib.contextmanager
+    def _standing(self, folder: bytes) -> Iterator[None]:
+        """From here on the key exists: no error may say that nothing was written, and no look that it is durable."""
+        try:
+            yield
+        except OSError as error:
+            self._unsynced.add(folder)
+            raise UnreachableError(f"it was written, but perhaps not to the disk: {error}") from error
 
     def _path(self, key: str) -> bytes:
         return os.path.join(self._root, os.fsencode(key))
@@ -182,15 +197,6 @@ def _sync_folder(folder: bytes) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
-
-
-@contextlib.contextmanager
-def _standing() -> Iterator[None]:
-    """From here on the key exists: no error may claim that nothing was written."""
-    try:
-        yield
-    except OSError as error:
-        raise UnreachableError(f"it was written, but perhaps not to the disk: {error}") from error
 
 
 @contextlib.contextmanager

@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import json
 import threading
 import time
 
 import pytest
 
-from tests.cluster import S3Server
+from tests.cluster import LaxS3Server, S3Server
 from tests.integration.store.test_every_place_keeps_the_promises import another_process
 from tests.witness.faultproxy import FaultProxy
 from tests.witness.troubles import cut_upload, refuses_to_delete
@@ -23,6 +24,7 @@ from waypost.checkpoints import Checkpoints
 from waypost.errors import StorageError
 from waypost.store import keys
 from waypost.store.calls import Budget
+from waypost.store.format import Mode
 from waypost.store.saver import Job
 from waypost.store.sources import look
 
@@ -87,6 +89,23 @@ def test_an_entry_is_small_enough_to_hear_that_its_number_is_taken(s3: str) -> N
     for _ in range(15):
         with pytest.raises(ExistsError):
             backend.put_new("log/taken", bytes(keys.MAX_ENTRY))
+
+
+def test_a_server_that_ignores_conditions_and_says_nothing_is_found_out(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    with LaxS3Server.start("bucket") as server:
+        for name, value in server.environment.items():
+            monkeypatch.setenv(name, value)
+        backend = ObjectStoreBackend("s3://bucket/x")
+        for body in (b"first", b"second"):
+            backend.put_new("other/key", body)  # no ExistsError: that is the trap
+        with Checkpoints("s3://bucket/x", attempt=1) as store:
+            store.save(b"one", step=1, wait=True)
+        assert json.loads(backend.get(keys.FORMAT_KEY, 1000))["mode"] == Mode.SCOPED
+        assert "no reliable conditional writes" in caplog.text
+        with Checkpoints("s3://bucket/x", attempt=2) as store:
+            assert store.read_bytes() == b"one"
 
 
 # --- Keys ------------------------------------------------------------------------------------------------------------
