@@ -47,6 +47,8 @@ class Contract:
     """Seconds between SIGTERM and SIGKILL."""
     termination_log: str | None = None
     """Path of the termination message file; None: nobody reads one."""
+    starts_from: str | None = None
+    """A store, or `<store>#<sequence>`: where the task begins as long as its own store holds no checkpoint."""
 
     @classmethod
     def from_env(cls, env: Mapping[str, str] = os.environ) -> Contract | None:
@@ -73,6 +75,7 @@ class Contract:
             pod_uid=env.get(contract.ENV_POD_UID) or None,
             grace_seconds=_seconds(env.get(contract.ENV_GRACE_SECONDS) or str(contract.DEFAULT_GRACE_SECONDS)),
             termination_log=env.get(contract.ENV_TERMINATION_LOG) or None,
+            starts_from=env.get(contract.ENV_CHECKPOINT_FROM) or None,
         )
 
 
@@ -81,6 +84,7 @@ class Fields(TypedDict, total=False):
 
     fence: int | None
     resumed_from: contract.Position | None
+    started_from: contract.Position | None
     committed: contract.Position | None
     stop_requested: bool
     completed: bool

@@ -8,15 +8,14 @@ through the attempt's document (`waypost.attempt`), and a stop order reaches the
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from types import TracebackType
-from typing import Any, Final, Literal, Self, SupportsFloat, SupportsIndex, TypeVar
+from typing import Any, Literal, Self, SupportsFloat, SupportsIndex, TypeVar
 
 from waypost import stop
 from waypost.attempt import Contract, report
 from waypost.backends.opening import canonical_uri, open_backend
 from waypost.backends.protocol import Backend
-from waypost.contract import Position
 from waypost.errors import CompletedError, ConfigurationError
 from waypost.log import logger
 from waypost.store import format as store_format
@@ -33,20 +32,18 @@ from waypost.store.packs import read_pieces
 from waypost.store.placing import Place
 from waypost.store.reading import Reading
 from waypost.store.request import chosen_uri, chosen_writer, refuse_ranks
+from waypost.store.resuming import BASE, Delivered, Resuming, Take, Which
 from waypost.store.saver import Job
 from waypost.store.seams import Seams
 from waypost.store.sources import Source
 from waypost.store.start import Writer
+from waypost.store.start_point import StartPoint
 from waypost.store.tree import Kind
 from waypost.store.voice import Voice
 
 __all__ = ["BASE", "CheckpointInfo", "Checkpoints", "SaveHandle", "preflight"]
 
 T = TypeVar("T")
-Which = int | Literal["base"] | None
-
-BASE: Final = "base"
-"""As `checkpoint=` of `restore` and `read_bytes`: what this attempt resumes from, however much it saved since."""
 
 
 class Checkpoints:
@@ -77,27 +74,35 @@ class Checkpoints:
         voice = Voice(ours=told is None or canonical_uri(told.destination) == backend.uri)
         writer = chosen_writer(attempt, told if voice.ours else None, told)
         calls = Calls(backend, seams or Seams(), saving, grace=voice.remaining_grace)
+        start_point = None
+        if voice.ours and told is not None and told.starts_from is not None:
+            start_point = StartPoint.open(told.starts_from, calls.seams, saving)
         self._voice, self._writing, self._closed = voice, None, False
         self._mode: Mode | None = None
         if writer is None:
             self._log, self._mode = None, store_format.known_mode(calls)
         else:
             refuse_ranks(backend.uri)
-            self._writing = self._take_over(calls, writer, starting)
-            self._log = self._writing.log
+            self._writing = self._take_over(calls, writer, starting, start_point)
+            self._log, start_point = self._writing.log, self._writing.start_point
         self._calls = calls if self._log is None else self._log.journal.calls
-        self._base: CheckpointInfo | None = None
+        self._start_point = start_point
+        self._resuming = Resuming(self._calls, self._journal, self._writing, start_point, stop.check_start)
 
     _writing: WritingHandle | None
 
-    def _take_over(self, calls: Calls, writer: Writer, starting: Budget) -> WritingHandle:
+    def _take_over(
+        self, calls: Calls, writer: Writer, starting: Budget, start_point: StartPoint | None
+    ) -> WritingHandle:
         try:
-            writing = share(calls, writer, stop.check_start, self._voice.committed, starting)
+            writing = share(calls, writer, stop.check_start, self._voice.committed, starting, start_point)
         except CompletedError:
             self._voice.tell(completed=True)
             raise
         if writing.calls is not calls:
             calls.backend.close()
+            if start_point is not None:
+                start_point.close()
         self._voice.tell(fence=writing.log.fence)
         return writing
 
@@ -115,15 +120,11 @@ class Checkpoints:
     def base(self) -> CheckpointInfo | None:
         """What this attempt resumes from: the newest live checkpoint at its FENCE, or the one restored in its place.
 
-        Fixed for the attempt. None: nothing was saved before. Read-only handles: the same as `latest()`.
+        While the store holds none, that of WAYPOST_CHECKPOINT_FROM, if the operator has set it. Fixed for the attempt.
+        None: nothing was saved before. Read-only handles: the same as `latest()`.
         """
-        if self._writing is None:
-            return self.latest()
-        number = self._open_writing().base
-        if number is not None and (self._base is None or self._base.sequence != number):
-            reading = self._reading()
-            self._base = _info(reading.newest(reading.state(), number))
-        return self._base
+        self._require_usable()
+        return self._resuming.base()
 
     @property
     def completed(self) -> bool:
@@ -136,9 +137,12 @@ class Checkpoints:
         return self._reading().state().highest_attempt
 
     def latest(self) -> CheckpointInfo | None:
-        """Return the newest live checkpoint, of whatever attempt; None when nothing was saved yet."""
-        reading = self._reading()
-        return _info(reading.newest(reading.state()))
+        """Return the newest live checkpoint, of whatever attempt; None when nothing was saved yet.
+
+        While the store holds none, that of WAYPOST_CHECKPOINT_FROM, if the operator has set it: its `origin` says so.
+        """
+        self._require_usable()
+        return self._resuming.latest()
 
     def list(self) -> list[CheckpointInfo]:
         """Return the live checkpoints, newest first."""
@@ -152,7 +156,8 @@ class Checkpoints:
 
         `checkpoint`: a sequence number, BASE, or None for the newest. The folder must be absent, empty or an earlier
         restore of ours; `replace=True` overrides. A save of bytes comes back as the file `_dst_cp`, a file under its
-        name. Damage falls back along the parents, loudly, unless a number was given.
+        name. Damage falls back along the parents, loudly, unless a number was given. While the store holds no
+        checkpoint, BASE and None mean the one of WAYPOST_CHECKPOINT_FROM, if the operator has set it.
 
         Raises CorruptCheckpointError when nothing whole is left, CheckpointPrunedError for a number that isn't live,
         FencedError, StorageError (of the store, or of the local disk), ConfigurationError for an occupied folder,
@@ -160,15 +165,15 @@ class Checkpoints:
         """
         place = Place(path, replace=replace)
 
-        def take(entry: Checkpoint, manifest: Manifest) -> None:
-            label = f"{self.uri}#{entry.sequence}"
-            place.fill(manifest.nodes, read_pieces(self._restoring, entry, manifest), label)
+        def take(calls: Calls, entry: Checkpoint, manifest: Manifest) -> None:
+            label = f"{calls.backend.uri}#{entry.sequence}"
+            place.fill(manifest.nodes, read_pieces(calls, entry, manifest), label)
 
         delivered = self._deliver(take, checkpoint)
         if delivered is None:
             return None
-        logger.info("restored checkpoint %s to %s", _label(delivered[0]), place.path)
-        return CheckpointInfo.of(delivered[0])
+        logger.info("restored checkpoint %s to %s", delivered.info, place.path)
+        return delivered.info
 
     def read_bytes(self, checkpoint: Which = None) -> bytes | None:
         """Return the content of a checkpoint that is one file; None when nothing was saved yet.
@@ -177,18 +182,18 @@ class Checkpoints:
         a restore.
         """
 
-        def take(entry: Checkpoint, manifest: Manifest) -> bytes:
+        def take(calls: Calls, entry: Checkpoint, manifest: Manifest) -> bytes:
             files = [node for node in manifest.nodes if node.kind is not Kind.FOLDER]
             if len(files) != 1 or files[0].kind is not Kind.FILE:
                 raise ConfigurationError(
-                    f"can't read checkpoint {entry.sequence} of {self.uri} as bytes: expected exactly one file, found "
-                    f"{len(files)}; restore it to a folder"
+                    f"can't read checkpoint {entry.sequence} of {calls.backend.uri} as bytes: expected exactly one "
+                    f"file, found {len(files)}; restore it to a folder"
                 )
-            pieces = read_pieces(self._restoring, entry, manifest)
+            pieces = read_pieces(calls, entry, manifest)
             return b"".join(bytes(piece.data) for piece in sorted(pieces, key=lambda piece: piece.offset))
 
         delivered = self._deliver(take, checkpoint)
-        return None if delivered is None else delivered[1]
+        return None if delivered is None else delivered.value
 
     def save(
         self,
@@ -253,6 +258,8 @@ class Checkpoints:
         self._closed = True
         if self._writing is None:
             self._calls.backend.close()
+            if self._start_point is not None:
+                self._start_point.close()
         else:
             release(self._writing)
 
@@ -266,7 +273,7 @@ class Checkpoints:
 
     def _reading(self) -> Reading:
         self._require_usable()
-        return Reading(self._journal(self._calls), self._log)
+        return self._resuming.own()
 
     def _journal(self, calls: Calls) -> Journal:
         """The store's log by these calls. A store that didn't exist when it was opened may have been made since."""
@@ -276,21 +283,11 @@ class Checkpoints:
             self._mode = store_format.known_mode(calls)
         return store_format.journal_of(self._mode, calls)
 
-    @property
-    def _restoring(self) -> Calls:
-        return self._calls.interruptible(stop.check_start)
-
-    def _deliver(self, take: Callable[[Checkpoint, Manifest], T], which: Which) -> tuple[Checkpoint, T] | None:
+    def _deliver(self, take: Take[T], which: Which) -> Delivered[T] | None:
         self._require_usable()
-        first = which if isinstance(which, int) else None
-        if which == BASE and self._writing is not None:
-            first = self._writing.base
-            if first is None:
-                return None
-        reading = Reading(self._journal(self._restoring), self._log)
-        delivered = reading.deliver(take, first, strict=isinstance(which, int))
-        if delivered is not None and self._writing is not None and self._writing.resumed(delivered[0]):
-            self._voice.tell(resumed_from=Position(delivered[0].sequence, delivered[0].step))
+        delivered = self._resuming.deliver(take, which)
+        if delivered is not None and delivered.resumed:
+            self._voice.resumes_from(delivered.info)
         return delivered
 
     def _open_writing(self) -> WritingHandle:
@@ -323,12 +320,3 @@ def preflight(uri: str | os.PathLike[str] | None = None) -> None:
         store_format.prepare(Calls(backend, Seams(), STARTING, stop.check_start))
     finally:
         backend.close()
-
-
-def _info(entry: Checkpoint | None) -> CheckpointInfo | None:
-    return None if entry is None else CheckpointInfo.of(entry)
-
-
-def _label(entry: Checkpoint) -> str:
-    step = "" if entry.step is None else f", step {entry.step}"
-    return f"{entry.sequence} (attempt {entry.attempt}{step})"

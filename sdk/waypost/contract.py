@@ -45,6 +45,8 @@ ENV_CHECKPOINT_DST: Final = "WAYPOST_CHECKPOINT_DST"
 """URI of the task's checkpoint store; the same on every attempt."""
 ENV_CHECKPOINT_SRC: Final = "WAYPOST_CHECKPOINT_SRC"
 """URI to resume from: the same store, newest live checkpoint of ANY attempt."""
+ENV_CHECKPOINT_FROM: Final = "WAYPOST_CHECKPOINT_FROM"
+"""`spec.checkpoint.from`, on every attempt: where the task begins as long as its own store holds no checkpoint."""
 ENV_ATTEMPT: Final = "WAYPOST_ATTEMPT"
 """1, 2, 3 ...; also the fencing epoch."""
 ENV_TASK: Final = "WAYPOST_TASK"
@@ -59,6 +61,7 @@ ENV_TERMINATION_LOG: Final = "WAYPOST_TERMINATION_LOG"
 ENV_NAMES: Final = (
     ENV_CHECKPOINT_DST,
     ENV_CHECKPOINT_SRC,
+    ENV_CHECKPOINT_FROM,
     ENV_ATTEMPT,
     ENV_TASK,
     ENV_NAMESPACE,
@@ -67,7 +70,7 @@ ENV_NAMES: Final = (
     ENV_GRACE_SECONDS,
     ENV_TERMINATION_LOG,
 )
-"""Every name the operator injects; a template that sets one of them is overruled."""
+"""Every name the operator injects (FROM only where the spec has one); a template that sets one is overruled."""
 
 TERMINATION_LOG_PATH: Final = "/dev/termination-log"
 DEFAULT_GRACE_SECONDS: Final = 110
@@ -200,6 +203,9 @@ class Document:
     attempt: int
     fence: int | None = None
     resumed_from: Position | None = None
+    started_from: Position | None = None
+    """In place of `resumed_from`: the checkpoint of WAYPOST_CHECKPOINT_FROM. Its numbers are another store's, so they
+    are for people, and say nothing about this task's progress."""
     committed: Position | None = None
     stop_requested: bool = False
     completed: bool = False
@@ -229,7 +235,11 @@ class Document:
 
     def _as_json(self, message: str | None, result: str | None) -> dict[str, Any]:
         record: dict[str, Any] = {"waypost": 1, "attempt": self.attempt, "fence": self.fence}
-        for key, position in (("resumedFrom", self.resumed_from), ("committed", self.committed)):
+        for key, position in (
+            ("resumedFrom", self.resumed_from),
+            ("startedFrom", self.started_from),
+            ("committed", self.committed),
+        ):
             if position is not None:
                 record[key] = {"sequence": position.sequence, "step": position.step}
         if self.stop_requested:
@@ -270,6 +280,7 @@ class Document:
             attempt=attempt,
             fence=fence,
             resumed_from=_position(record.get("resumedFrom")),
+            started_from=_position(record.get("startedFrom")),
             committed=_position(record.get("committed")),
             stop_requested=record.get("stopRequested") is True,
             completed=record.get("completed") is True,

@@ -103,7 +103,10 @@ class StoreDeletedError(CorruptCheckpointError):
 
 
 class CheckpointPrunedError(WaypostError):
-    """A checkpoint asked for by number is not live any more."""
+    """A checkpoint asked for by number is not live any more: asking again won't bring it back."""
+
+    exit_code = contract.EXIT_CORRUPT
+    document_reason = contract.DocumentReason.CORRUPT
 
 
 class SupersededError(WaypostError):

@@ -29,6 +29,7 @@ from waypost.checkpoints import Checkpoints
 from waypost.ending import describe, judge
 from waypost.errors import ConfigurationError, StopRequested, StorageError, WaypostError
 from waypost.log import logger, say
+from waypost.store.voice import Voice
 from waypost.task import TaskFunction
 
 P = ParamSpec("P")
@@ -113,7 +114,7 @@ def begin(task: TaskFunction[..., Any]) -> Checkpoints:
     told = attempt.Contract.from_env()
     if told is None:
         raise ConfigurationError(f"{contract.ENV_CHECKPOINT_DST} is not set: there is no attempt to begin")
-    report = attempt.report()
+    attempt.report()
     stop.install()
     with _begun_lock:
         if _begun:
@@ -129,14 +130,9 @@ def begin(task: TaskFunction[..., Any]) -> Checkpoints:
     base = store.base
     if base is None:
         logger.info("attempt %d starts from nothing: no checkpoint in %s", told.attempt, store.uri)
-    else:
-        if report is not None:  # told now: many a program looks at latest() only, and restores nothing
-            report.update(resumed_from=contract.Position(base.sequence, base.step))
-        step = "" if base.step is None else f" (step {base.step})"
-        logger.info(
-            "attempt %d resumes from checkpoint %d%s of attempt %d in %s",
-            told.attempt, base.sequence, step, base.attempt, store.uri,
-        )  # fmt: skip
+    else:  # told now: many a program looks at latest() only, and restores nothing
+        Voice(ours=True).resumes_from(base)
+        logger.info("attempt %d resumes from checkpoint %s; checkpoints in %s", told.attempt, base, store.uri)
     return store
 
 

@@ -158,7 +158,7 @@ class Process:
             self._judge.resumed(self.fence, 0, None)
             return 0
         entry, content = found
-        self.handle.resumed(entry)
+        self.handle.resumed(entry.sequence)
         self._judge.resumed(self.fence, entry.sequence, content)
         generation: int = entry.metadata["generation"]
         return generation

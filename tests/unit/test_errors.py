@@ -38,4 +38,5 @@ def test_every_error_of_the_tree_has_an_exit_code_of_the_contract_or_is_a_plain_
         "CompletedError": 0,
         "CorruptCheckpointError": 65,
         "StoreDeletedError": 65,
+        "CheckpointPrunedError": 65,
     }

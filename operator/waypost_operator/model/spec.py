@@ -15,6 +15,8 @@ from pydantic.alias_generators import to_camel
 
 from waypost import contract
 
+START_POINT_LENGTH = 700
+"""A store's URI is its base of at most 512 characters, a namespace, a name and a UID; and then `#<number>`."""
 SECOND_LIMIT = 86_400
 """No wait of a backoff is longer than a day."""
 
@@ -45,8 +47,37 @@ class SecretReference(Typed):
     """Name of the secret."""
 
 
+StartPoint = Annotated[
+    str,
+    Field(
+        min_length=1,
+        max_length=START_POINT_LENGTH,
+        json_schema_extra=rules(
+            (
+                r"self.matches('^[A-Za-z][A-Za-z0-9+.-]*://[^\\s#]+(#[1-9][0-9]*)?$')",
+                "checkpoint.from must be a store's URI, without spaces: <uri>, or <uri>#<number of a checkpoint>",
+            ),
+            ("!self.contains('?') && !self.contains('::')", "checkpoint.from can't contain ? or ::"),
+            (
+                "!self.matches('^[^/]*://[^/]*@')",
+                "checkpoint.from can't carry a user or password: they belong into checkpoint.credentialsSecretRef",
+            ),
+        ),
+    ),
+]
+
+
 class CheckpointSpec(Typed):
     """Where checkpoints live."""
+
+    model_config = ConfigDict(
+        json_schema_extra=rules(
+            (
+                "has(self.from) == has(oldSelf.from) && (!has(self.from) || self.from == oldSelf.from)",
+                "checkpoint.from can't change, nor come or go later: attempts of one task would have begun differently",
+            )
+        )
+    )
 
     uri: Annotated[
         str,
@@ -72,6 +103,10 @@ class CheckpointSpec(Typed):
     ]
     """Folder of the checkpoint stores, a URI of any fsspec scheme. The task's own store is
     `<uri>/<namespace>/<name>-<first 8 characters of the UID>`, shown in status.checkpoint.uri. Can't change."""
+    from_: StartPoint | None = Field(default=None, alias="from")
+    """Where the task begins while it has no checkpoint of its own: another task's store (its status.checkpoint.uri),
+    or `<store>#<number>` for one checkpoint of it. Only read, with the same credentials. Pin it there if that task
+    still runs. Can't change."""
     credentials_secret_ref: SecretReference | None = None
     """Secret whose keys become environment variables of the task container (AWS_ACCESS_KEY_ID ...). Leave it out
     where the pod's service account has access. The operator itself never reads it."""

@@ -38,8 +38,7 @@ def build(task: Json, attempt: int) -> Json:
     container["terminationMessagePath"] = contract.TERMINATION_LOG_PATH
     container["terminationMessagePolicy"] = "File"
     ours = _environment(metadata, spec, attempt, grace=pod_spec["terminationGracePeriodSeconds"])
-    names = {entry["name"] for entry in ours}
-    theirs = [entry for entry in _objects(container, "env") if entry.get("name") not in names]
+    theirs = [entry for entry in _objects(container, "env") if entry.get("name") not in contract.ENV_NAMES]
     container["env"] = [*ours, *theirs]  # ours first: the template's variables may refer to them as $(NAME)
     secret = mapping(spec, "checkpoint", "credentialsSecretRef").get("name")
     if secret:
@@ -115,9 +114,11 @@ def _objects(parent: Json, field: str) -> list[Json]:
 
 def _environment(metadata: Json, spec: Json, attempt: int, *, grace: int) -> list[Json]:
     store = contract.store_uri(spec["checkpoint"]["uri"], metadata["namespace"], metadata["name"], metadata["uid"])
+    start_point = spec["checkpoint"].get("from")
     values = {
         contract.ENV_CHECKPOINT_DST: store,
         contract.ENV_CHECKPOINT_SRC: store,
+        **({contract.ENV_CHECKPOINT_FROM: start_point} if start_point else {}),
         contract.ENV_ATTEMPT: str(attempt),
         contract.ENV_TASK: metadata["name"],
         contract.ENV_NAMESPACE: metadata["namespace"],

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 
 import click
 
 from waypost.checkpoints import CheckpointInfo, Checkpoints
 from waypost.errors import ConfigurationError
+from waypost.store.entries import Origin
 
 
 @click.group()
@@ -55,7 +57,7 @@ def _as_json(info: CheckpointInfo) -> dict[str, object]:
         "attempt": info.attempt,
         "created": info.created.isoformat(),
         "sizeBytes": info.size_bytes,
-        "parent": info.parent,
+        "parent": dataclasses.asdict(info.parent) if isinstance(info.parent, Origin) else info.parent,
         "metrics": dict(info.metrics),
         "metadata": dict(info.metadata),
     }

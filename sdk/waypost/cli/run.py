@@ -18,6 +18,7 @@ from waypost.local.children import CommandLauncher
 from waypost.local.drill import Drill
 from waypost.local.supervise import Run
 from waypost.log import say
+from waypost.store import start_point
 
 HELP_OPTIONS: Final = ("-h", "--help")
 
@@ -27,13 +28,26 @@ HELP_OPTIONS: Final = ("-h", "--help")
 @click.argument("words", metavar="[--NAME VALUE]...", nargs=-1, type=click.UNPROCESSED)
 @click.option("--checkpoint", metavar="URI", help="Resume from this store, and save to it.  [default: a new one]")
 @click.option(
+    "--from",
+    "from_",
+    metavar="URI",
+    help="Begin with a checkpoint of another store, URI or URI#NUMBER, while --checkpoint holds none.",
+)
+@click.option(
     "--preempt-every",
     metavar="SECONDS",
     type=click.FloatRange(min=0, min_open=True),
     help="Drill: SIGTERM to each attempt after so many seconds of work, SIGKILL 15 seconds later.",
 )
 @click.option("--kill", is_flag=True, help="With --preempt-every: SIGKILL at once.")
-def run(name: str, words: tuple[str, ...], checkpoint: str | None, preempt_every: float | None, kill: bool) -> None:
+def run(
+    name: str,
+    words: tuple[str, ...],
+    checkpoint: str | None,
+    from_: str | None,
+    preempt_every: float | None,
+    kill: bool,
+) -> None:
     """Run a @waypost.task function: one attempt in a pod, else attempts until it completes.
 
     Each parameter of the function is an option: def train(n_steps: int) takes --n-steps 100. FILE:FUNCTION --help lists
@@ -46,15 +60,16 @@ def run(name: str, words: tuple[str, ...], checkpoint: str | None, preempt_every
         click.echo(click.get_current_context().get_help())
         return
     if attempt.Contract.from_env() is not None:
-        if checkpoint is not None or preempt_every is not None or kill:
+        if checkpoint is not None or from_ is not None or preempt_every is not None or kill:
             raise ConfigurationError(
-                "--checkpoint, --preempt-every and --kill are for local runs; in a pod the operator names the store"
+                "--checkpoint, --from, --preempt-every and --kill are for local runs; in a pod the operator names the "
+                "stores"
             )
         sys.exit(_run_attempt(name, words))
     if kill and preempt_every is None:
         raise click.UsageError("--kill is a way to preempt: give --preempt-every SECONDS as well")
     drill = Drill(preempt_every, kill) if preempt_every is not None else None
-    sys.exit(_run_locally(name, words, checkpoint, drill))
+    sys.exit(_run_locally(name, words, checkpoint, from_, drill))
 
 
 def _run_attempt(name: str, words: tuple[str, ...]) -> int:
@@ -70,9 +85,14 @@ def _run_attempt(name: str, words: tuple[str, ...]) -> int:
     return run_entry(task, positional, values)
 
 
-def _run_locally(name: str, words: tuple[str, ...], checkpoint: str | None, drill: Drill | None) -> int:
+def _run_locally(
+    name: str, words: tuple[str, ...], checkpoint: str | None, starts_from: str | None, drill: Drill | None
+) -> int:
     task = target.load(name)
     target.arguments(task, f"waypost run {name}", words)  # a wrong argument is told at once, not by every attempt
+    if starts_from is not None:
+        place, number = start_point.parse(starts_from)
+        starts_from = place if number is None else f"{place}#{number}"
     highest = 0
     if checkpoint is not None:
         with Checkpoints(checkpoint, attempt=None) as store:
@@ -82,7 +102,8 @@ def _run_locally(name: str, words: tuple[str, ...], checkpoint: str | None, dril
             checkpoint, highest = store.uri, store.highest_attempt
     uri = checkpoint or new_store(task.__name__)
     say(f"running {task.__qualname__} locally, checkpoints in {uri}")
-    local = Run(task.__qualname__, CommandLauncher(name, words), uri, task.retries, drill, first_attempt=highest + 1)
+    launcher = CommandLauncher(name, words)
+    local = Run(task.__qualname__, launcher, uri, task.retries, drill, highest + 1, starts_from)
     last = local.run()
     for line in summary.lines(local.attempts):
         say(line)

@@ -43,7 +43,9 @@ class Launcher(Protocol):
         """Start a child whose environment is `env`."""
 
 
-def environment(store: str, attempt: int, task: str, termination_log: Path, grace_seconds: float) -> dict[str, str]:
+def environment(
+    store: str, attempt: int, task: str, termination_log: Path, grace_seconds: float, starts_from: str | None = None
+) -> dict[str, str]:
     """Return the environment of a local attempt: ours, with the contract's names set as the operator would."""
     env = {name: value for name, value in os.environ.items() if name not in contract.ENV_NAMES}
     env |= {
@@ -54,6 +56,8 @@ def environment(store: str, attempt: int, task: str, termination_log: Path, grac
         contract.ENV_GRACE_SECONDS: f"{grace_seconds:g}",
         contract.ENV_TERMINATION_LOG: str(termination_log),
     }
+    if starts_from is not None:
+        env[contract.ENV_CHECKPOINT_FROM] = starts_from
     env.setdefault("PYTHONUNBUFFERED", "1")  # what a killed child has printed should be seen
     return env
 

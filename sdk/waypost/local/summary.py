@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Final
 
-from waypost.contract import Position
+from waypost.contract import Document, Position
 from waypost.local.budget import Why, explain
 from waypost.local.supervise import Attempt
 
-WIDTHS: Final = (9, 16, 16, 10)
+WIDTHS: Final = (9, 22, 16, 10)
 
 
 def lines(attempts: Sequence[Attempt]) -> Iterator[str]:
@@ -19,7 +19,7 @@ def lines(attempts: Sequence[Attempt]) -> Iterator[str]:
         document = attempt.ended.document
         yield _row(
             str(attempt.ended.attempt),
-            place(document.resumed_from if document else None) or "the start",
+            place(document.resumed_from if document else None) or _beginning(document),
             place(document.committed if document else None) or "nothing",
             f"{attempt.ended.seconds:.1f}",
             explain(attempt.ended, attempt.why),
@@ -30,6 +30,11 @@ def lines(attempts: Sequence[Attempt]) -> Iterator[str]:
     yield f"{outcome}: {_count(len(attempts), 'attempt')}, {_count(preempted, 'preemption')}"
     if last.why is Why.COMPLETED and last.ended.document is not None and last.ended.document.result is not None:
         yield f"result: {last.ended.document.result}"
+
+
+def _beginning(document: Document | None) -> str:
+    start_point = place(document.started_from if document else None)
+    return "the start" if start_point is None else f"FROM, {start_point}"
 
 
 def place(position: Position | None) -> str | None:

@@ -47,6 +47,8 @@ class Run:
     retries: int = 0
     drill: Drill | None = None
     first_attempt: int = 1
+    starts_from: str | None = None
+    """Where it begins while the store holds no checkpoint."""
     attempts: list[Attempt] = dataclasses.field(default_factory=list)
     """The newest ends, oldest first."""
     stopped_by: int | None = None
@@ -71,7 +73,8 @@ class Run:
         termination_log = folder / f"attempt-{number}.json"
         grace = self.drill.grace if self.drill else contract.DEFAULT_GRACE_SECONDS
         started = time.monotonic()
-        self._child = child = self.launcher.start(environment(self.store, number, self.task, termination_log, grace))
+        env = environment(self.store, number, self.task, termination_log, grace, self.starts_from)
+        self._child = child = self.launcher.start(env)
         drilled = False
         try:
             if self.stopped_by is not None:  # the order came while the process was being started

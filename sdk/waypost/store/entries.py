@@ -106,6 +106,17 @@ class ManifestObject:
     digest: str
 
 
+@dataclasses.dataclass(frozen=True)
+class Origin:
+    """A checkpoint of another store: the one that this store's first checkpoint goes on from."""
+
+    uri: str
+    sequence: int
+
+    def __str__(self) -> str:
+        return f"{self.uri}#{self.sequence}"
+
+
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Checkpoint(Entry):
     """A committed save. A stub (what is left of a pruned one) has neither manifest nor data."""
@@ -114,7 +125,8 @@ class Checkpoint(Entry):
     step: int | None
     metrics: Mapping[str, float]
     metadata: Mapping[str, Any]
-    parent: int | None
+    parent: int | Origin | None
+    """The checkpoint that it goes on from. Falling back ends at one of another store."""
     size: int
     """Bytes of the files together."""
     manifest: Mapping[str, Any] | ManifestObject | None
@@ -127,7 +139,7 @@ class Checkpoint(Entry):
             "step": self.step,
             "metrics": {name: _number_to_json(value) for name, value in self.metrics.items()},
             "metadata": dict(self.metadata),
-            "parent": self.parent,
+            "parent": dataclasses.asdict(self.parent) if isinstance(self.parent, Origin) else self.parent,
             "size": self.size,
         }
         match self.manifest:
@@ -253,19 +265,26 @@ def _checkpoint(fields: Members, common: dict[str, Any]) -> Checkpoint:
             data = base64.b64decode(fields.text("data"), validate=True)
         except binascii.Error as error:
             raise ValueError(f"its data aren't base64: {error}") from error
-    parent = fields.optional_integer("parent", low=1)
-    if parent is not None and parent >= common["sequence"]:
-        raise ValueError(f"its parent {parent} doesn't come before it")
     return Checkpoint(
         **common,
         step=fields.optional_integer("step"),
         metrics={name: _number_from_json(name, value) for name, value in fields.mapping("metrics").items()},
         metadata=fields.mapping("metadata"),
-        parent=parent,
+        parent=_parent(fields, common["sequence"]),
         size=fields.integer("size"),
         manifest=manifest,
         data=data,
     )
+
+
+def _parent(fields: Members, sequence: int) -> int | Origin | None:
+    if isinstance(fields.record.get("parent"), dict):
+        origin = Members(fields.record["parent"])
+        return Origin(origin.text("uri"), origin.integer("sequence", low=1))
+    parent = fields.optional_integer("parent", low=1)
+    if parent is not None and parent >= sequence:
+        raise ValueError(f"its parent {parent} doesn't come before it")
+    return parent
 
 
 def _number_to_json(value: float) -> float | str:

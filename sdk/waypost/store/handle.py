@@ -19,12 +19,13 @@ from waypost.errors import ConfigurationError, StorageError
 from waypost.log import logger
 from waypost.store import format as store_format
 from waypost.store.calls import STARTING, Budget, Calls
-from waypost.store.entries import Checkpoint, Complete
+from waypost.store.entries import Checkpoint, Complete, Origin
 from waypost.store.info import CheckpointInfo
 from waypost.store.log import Log, Stamp
 from waypost.store.packs import SIZES, Sizes, Uploads
 from waypost.store.saver import Job, Saver
 from waypost.store.start import IssuedFences, Writer
+from waypost.store.start_point import StartPoint
 from waypost.store.state import State
 
 
@@ -40,8 +41,9 @@ class WritingHandle:
         starting: Budget,
         issued: IssuedFences | None = None,
         sizes: Sizes = SIZES,
+        start_point: StartPoint | None = None,
     ) -> None:
-        """Probe the store if need be, walk its log, append the FENCE.
+        """Probe the store if need be, walk its log, append the FENCE; without a CHECKPOINT, ask the start point.
 
         `interrupt` is called between the requests of the start and may raise; `committed` at each confirmed save, in
         the saver's thread. `issued` are the FENCEs of this process.
@@ -52,16 +54,20 @@ class WritingHandle:
         journal = store_format.journal_of(store_format.prepare(begin), begin)
         state = journal.take_over(writer, _issued if issued is None else issued)
         self.log = Log(journal.through(calls), writer.attempt, state.fence, state)
-        self.base: int | None = state.live.newest
+        self.base: int | Origin | None = state.live.newest
         """What this attempt resumes from: the newest live checkpoint at its FENCE, or what was restored instead."""
+        self.start_point = start_point
+        if self.base is None and start_point is not None:
+            start_point.find(interrupt, starting)
+            self.base = start_point.origin
         self.saver: Saver[CheckpointInfo] = Saver(self._save, calls.seams.worker("waypost-saver"))
         self._uploads = Uploads(calls, state.fence, sizes, journal.first_ordinal())
 
-    def resumed(self, entry: Checkpoint) -> bool:
+    def resumed(self, restored: int | Origin) -> bool:
         """A checkpoint was restored: until the first commit, it is what this attempt goes on from. Whether it is."""
         if self.log.committed is not None:
             return False
-        self.base = entry.sequence
+        self.base = restored
         return True
 
     def flush(self, timeout: float | None = None) -> None:
@@ -87,6 +93,8 @@ class WritingHandle:
         finally:
             self.saver.stop()
             self.calls.backend.close()
+            if self.start_point is not None:
+                self.start_point.close()
 
     def _save(self, job: Job[CheckpointInfo]) -> CheckpointInfo:
         self.log.require_open()
@@ -143,6 +151,7 @@ def share(
     interrupt: Callable[[], None],
     committed: Callable[[CheckpointInfo], None],
     starting: Budget = STARTING,
+    start_point: StartPoint | None = None,
 ) -> WritingHandle:
     """This process's handle on the store, opened by `calls` if need be; to be given back by `release`.
 
@@ -152,7 +161,7 @@ def share(
     with _lock:
         handle = _open.get(uri)
         if handle is None:
-            handle = _open[uri] = WritingHandle(calls, writer, interrupt, committed, starting)
+            handle = _open[uri] = WritingHandle(calls, writer, interrupt, committed, starting, start_point=start_point)
         elif handle.pid != os.getpid():
             raise ConfigurationError(
                 f"{uri} is open in process {handle.pid}, which forked this one: only one of the two can write. Save "

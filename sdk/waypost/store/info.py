@@ -7,7 +7,7 @@ import datetime
 from collections.abc import Mapping
 from typing import Any
 
-from waypost.store.entries import Checkpoint
+from waypost.store.entries import Checkpoint, Origin
 from waypost.store.saver import Latch
 
 
@@ -24,11 +24,14 @@ class CheckpointInfo:
     """Bytes of its files together."""
     metrics: Mapping[str, float]
     metadata: Mapping[str, Any]
-    parent: int | None
-    """The checkpoint that this one goes on from: where a restore falls back to when this one is damaged."""
+    parent: int | Origin | None
+    """The checkpoint that this one goes on from: where a restore falls back to when this one is damaged. An Origin
+    (`uri`, `sequence`) is one of another store, and ends that."""
+    origin: str | None = None
+    """URI of the store it stands in, if that isn't the task's own: the one that the task starts from."""
 
     @classmethod
-    def of(cls, entry: Checkpoint) -> CheckpointInfo:
+    def of(cls, entry: Checkpoint, origin: str | None = None) -> CheckpointInfo:
         """What the log says about it."""
         return cls(
             sequence=entry.sequence,
@@ -39,7 +42,14 @@ class CheckpointInfo:
             metrics=entry.metrics,
             metadata=entry.metadata,
             parent=entry.parent,
+            origin=origin,
         )
+
+    def __str__(self) -> str:
+        """As log lines name it: number, attempt and step; the store, if it is another than the task's own."""
+        step = "" if self.step is None else f", step {self.step}"
+        store = "" if self.origin is None else f" of {self.origin}"
+        return f"{self.sequence} (attempt {self.attempt}{step}){store}"
 
 
 class SaveHandle:

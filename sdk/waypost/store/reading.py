@@ -18,7 +18,7 @@ from waypost.errors import (
 )
 from waypost.log import logger
 from waypost.store.damage import DamagedError
-from waypost.store.entries import Checkpoint
+from waypost.store.entries import Checkpoint, Origin
 from waypost.store.journal import Journal
 from waypost.store.log import Log
 from waypost.store.manifest import Manifest
@@ -36,8 +36,7 @@ class Reading:
 
     def state(self) -> State:
         """What is known of the log: a writer's own knowledge, else a fresh look. Raises StoreDeletedError."""
-        state = self._log.state if self._log is not None else self._journal.survey()
-        return self._undeleted(state)
+        return self._undeleted(self._log.state if self._log is not None else self._journal.survey())
 
     def entry(self, sequence: int) -> Checkpoint:
         """The CHECKPOINT at this number, whether live or a stub; raises DamagedError when there is none."""
@@ -117,9 +116,11 @@ class Reading:
         """The nearest live ancestor. Where the lineage can't be read, the next older live checkpoint."""
         while True:
             try:
-                parent = self.entry(sequence).parent
+                parent: int | Origin | None = self.entry(sequence).parent
             except DamagedError:
                 parent = state.live.below(sequence)
+            if isinstance(parent, Origin):
+                return None  # damage never leads into another store: that would be a step back to the beginning
             if parent is None or parent in state.live:
                 return parent
             sequence = parent

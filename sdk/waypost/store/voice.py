@@ -25,6 +25,14 @@ class Voice:
         if self.ours and (document := report()) is not None:
             document.update(**fields)
 
+    def resumes_from(self, info: CheckpointInfo) -> None:
+        """What the attempt goes on from; a start point's numbers are another store's, and have a field of their own."""
+        position = Position(info.sequence, info.step)
+        if info.origin is None:
+            self.tell(resumed_from=position, started_from=None)
+        else:
+            self.tell(resumed_from=None, started_from=position)
+
     def committed(self, info: CheckpointInfo) -> None:
         """Called in the saver's thread, before anybody is told that the save stands."""
         self.tell(committed=Position(info.sequence, info.step))

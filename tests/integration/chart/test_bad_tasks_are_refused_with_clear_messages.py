@@ -17,15 +17,21 @@ from tests.cluster import ClusterError
 from tests.cluster.kubeconfig import Kubectl
 from tests.integration.chart.helm import ROOT
 from tests.integration.chart.tasks import ABSENT, task
+from waypost import contract
 
 pytestmark = pytest.mark.integration
 
 URI = "spec__checkpoint__uri"
+FROM = "spec__checkpoint__from"
 FAILURES = "spec__failurePolicy__maxFailures"
 CODES = "spec__failurePolicy__recoverableExitCodes"
 BACKOFF = "spec__failurePolicy__backoff"
 CONTAINERS = "spec__template__spec__containers"
 URI_CHANGED = "uri can't change: another store knows nothing of this task's progress"
+FROM_CHANGED = "checkpoint.from can't change, nor come or go later: attempts of one task would have begun differently"
+MUST_BE_STORE = "checkpoint.from must be a store's URI, without spaces: <uri>, or <uri>#<number of a checkpoint>"
+FROM_NO_QUERY = "checkpoint.from can't contain ? or ::"
+FROM_NO_USER = "checkpoint.from can't carry a user or password: they belong into checkpoint.credentialsSecretRef"
 MUST_BE_URI = "checkpoint.uri must be a URI such as s3://bucket/prefix"
 NO_QUERY = "checkpoint.uri can't contain ?, # or ::"
 NO_USER = "checkpoint.uri can't carry a user or password: they belong into checkpoint.credentialsSecretRef"
@@ -51,6 +57,25 @@ RULES: dict[str, tuple[dict[str, Any], str, dict[str, Any]]] = {
         {URI: "s3://b/" + "x" * 506},
         "spec.checkpoint.uri: Too long: may not be more than 512",
         {URI: "s3://b/" + "x" * 505},
+    ),
+    "an empty start point": ({FROM: ""}, "spec.checkpoint.from: Invalid value", {FROM: "s3://b"}),
+    "a start point without a scheme": ({FROM: "/mnt/base"}, MUST_BE_STORE, {FROM: "file:///mnt/base"}),
+    "a start point with a space": ({FROM: "s3://bucket/my base"}, MUST_BE_STORE, {FROM: "s3://bucket/my%20base"}),
+    "a start point with a name for a number": ({FROM: "s3://bucket/base#last"}, MUST_BE_STORE, {FROM: "gs://b/x#12"}),
+    "a start point with number 0": ({FROM: "s3://bucket/base#0"}, MUST_BE_STORE, {FROM: "s3://bucket/base#1"}),
+    "a start point with two numbers": ({FROM: "s3://bucket/base#1#2"}, MUST_BE_STORE, {FROM: "s3://bucket/base#12"}),
+    "a start point with nothing behind the #": ({FROM: "s3://bucket/base#"}, MUST_BE_STORE, {FROM: "s3://bucket/base"}),
+    "a start point with a query": ({FROM: "s3://bucket/base?versionId=1"}, FROM_NO_QUERY, {FROM: "gs://bucket/base"}),
+    "a chained start point": ({FROM: "s3://bucket/zip::inside"}, FROM_NO_QUERY, {FROM: "s3://bucket/a:b#3"}),
+    "a start point with user and password": (
+        {FROM: "https://me:secret@host/a"},
+        FROM_NO_USER,
+        {FROM: "https://host/me@home"},
+    ),
+    "a start point longer than any store's": (
+        {FROM: "s3://b/" + "x" * 694},
+        "spec.checkpoint.from: Too long: may not be more than 700",
+        {FROM: "s3://b/" + "x" * 693},
     ),
     "a secret without a name": (
         {"spec__checkpoint__credentialsSecretRef": {}},
@@ -216,7 +241,7 @@ def test_every_rule_with_a_message_of_our_own_is_tried_here() -> None:
             for child in node:
                 yield from messages(child)
 
-    tried = [URI_CHANGED, *(message for _, message, _ in RULES.values())]
+    tried = [URI_CHANGED, FROM_CHANGED, *(message for _, message, _ in RULES.values())]
     crd = yaml.safe_load((ROOT / "manifests/crd.yaml").read_text())
     untried = {rule for rule in messages(crd) if not any(message in rule for message in tried)}
     assert not untried
@@ -244,6 +269,23 @@ def test_the_uri_of_a_task_cannot_change(apply: Callable[..., str]) -> None:
     apply(task(metadata__name="moves", **{FAILURES: 7}))
     with pytest.raises(ClusterError, match=URI_CHANGED):
         apply(task(metadata__name="moves", **{URI: "s3://elsewhere/runs"}))
+
+
+def test_what_a_task_starts_from_cannot_change_nor_come_or_go(apply: Callable[..., str]) -> None:
+    """Attempt 1 may have begun from it already, and no later one would know."""
+    apply(task(metadata__name="tunes", **{FROM: "s3://bucket/base#1"}))
+    apply(task(metadata__name="tunes", **{FROM: "s3://bucket/base#1", FAILURES: 7}))
+    for another in ({FROM: "s3://bucket/base#2"}, {FROM: "s3://bucket/base"}, {FROM: None}):
+        with pytest.raises(ClusterError, match=re.escape(FROM_CHANGED)):
+            apply(task(metadata__name="tunes", **another))
+    apply(task(metadata__name="begins"))
+    with pytest.raises(ClusterError, match=re.escape(FROM_CHANGED)):
+        apply(task(metadata__name="begins", **{FROM: "s3://bucket/base"}))
+
+
+def test_the_store_of_a_task_whose_names_are_longest_can_be_a_start_point(apply: Callable[..., str]) -> None:
+    store = contract.store_uri("s3://b/" + "x" * 505, "n" * 63, "t" * 52, "0d5dfdb4-00a6-41f1-a986-eb6b1a5579ec")
+    apply(task(**{FROM: f"{store}#{2**63 - 1}"}), "--dry-run=server")
 
 
 def test_the_store_of_a_task_cannot_be_taken_away(apply: Callable[..., str]) -> None:

@@ -41,9 +41,22 @@ def test_it_carries_the_whole_contract() -> None:
         "WAYPOST_TERMINATION_LOG": "/dev/termination-log",
         "WAYPOST_POD_UID": "",
     }
-    assert set(environment(pod)) == set(contract.ENV_NAMES)
+    assert set(environment(pod)) == set(contract.ENV_NAMES) - {contract.ENV_CHECKPOINT_FROM}
     (by_downward_api,) = [entry for entry in pod["spec"]["containers"][0]["env"] if "valueFrom" in entry]
     assert by_downward_api == {"name": "WAYPOST_POD_UID", "valueFrom": {"fieldRef": {"fieldPath": "metadata.uid"}}}
+
+
+def test_every_attempt_is_told_where_the_task_starts_from() -> None:
+    """Also the later ones: the first may have been preempted before its first save (rule 10)."""
+    start = "s3://bucket/runs/ml/base-1c2d3e4f#12"
+    body = with_template(
+        {"containers": [MAIN | {"env": [{"name": "WAYPOST_CHECKPOINT_FROM", "value": "s3://elsewhere"}]}]},
+        task_spec={"checkpoint": {"uri": "s3://bucket/runs", "from": start}},
+    )
+    for attempt in (1, 2, 30):
+        assert environment(build(body, attempt))["WAYPOST_CHECKPOINT_FROM"] == start
+    del body["spec"]["checkpoint"]["from"]
+    assert "WAYPOST_CHECKPOINT_FROM" not in environment(build(body, 1)), "and the template can't make one up"
 
 
 def test_its_name_labels_and_controller_say_whose_attempt_it_is() -> None:

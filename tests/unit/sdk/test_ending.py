@@ -26,7 +26,7 @@ class MineError(Exception):
         (errors.StoreDeletedError("gone"), Ending(65, DocumentReason.CORRUPT, "gone")),
         (errors.ConfigurationError("no"), Ending(65, DocumentReason.ERROR, "no")),
         (errors.CompletedError("done"), Ending(0, DocumentReason.COMPLETED, "done")),
-        (errors.CheckpointPrunedError("4"), Ending(1, DocumentReason.ERROR, "4")),
+        (errors.CheckpointPrunedError("4"), Ending(65, DocumentReason.CORRUPT, "4")),
         (errors.RecoverableError("x"), Ending(75, DocumentReason.RECOVERABLE_ERROR, "RecoverableError: x")),
         (errors.RecoverableError(), Ending(75, DocumentReason.RECOVERABLE_ERROR, "RecoverableError")),
         (

@@ -31,12 +31,14 @@ from waypost.store.entries import Checkpoint, Entry, decode
 from waypost.store.format import Mode, journal_of
 from waypost.store.handle import WritingHandle
 from waypost.store.info import CheckpointInfo
-from waypost.store.packs import SIZES, Sizes
+from waypost.store.packs import SIZES, Sizes, read_pieces
 from waypost.store.reading import Reading
+from waypost.store.resuming import BASE, Resuming, Which
 from waypost.store.saver import Job
 from waypost.store.seams import Seams
 from waypost.store.sources import Source, look
 from waypost.store.start import IssuedFences, Writer
+from waypost.store.start_point import StartPoint
 from waypost.store.waiting import inline
 
 BUDGET = Budget(seconds=20.0)
@@ -230,15 +232,20 @@ class Process:
         sizes: Sizes = SIZES,
         world: World | None = None,
         issued: IssuedFences | None = None,
+        starts_from: tuple[SteppedBackend, int | None] | None = None,
     ) -> None:
         """`issued` are the fences of another process of the machine; the same by default."""
         self.backend = backend
         self.world = world or World()
         self.told: list[CheckpointInfo] = []
         self.calls = Calls(backend, self.world.seams(), budget)
+        start_point = None
+        if starts_from is not None:
+            start_point = StartPoint(Calls(starts_from[0], self.world.seams(), budget), starts_from[1])
         self.handle = WritingHandle(
-            self.calls, Writer(attempt, pod), lambda: None, self.told.append, budget, issued, sizes
+            self.calls, Writer(attempt, pod), lambda: None, self.told.append, budget, issued, sizes, start_point
         )
+        self.resuming = Resuming(self.calls, self.handle.log.journal.through, self.handle, start_point, lambda: None)
         self.handle.saver.stop()
 
     @property
@@ -255,7 +262,20 @@ class Process:
     def restore(self, first: int | None = None, *, strict: bool = False) -> tuple[int, bytes] | None:
         """The sequence and content of what a restore gives."""
         reading = Reading(self.handle.log.journal, self.handle.log)
-        return deliver(self.calls, reading, first, strict=strict, told=self.handle.resumed)
+        return deliver(
+            self.calls, reading, first, strict=strict, told=lambda entry: self.handle.resumed(entry.sequence)
+        )
+
+    def resume(self, which: Which = BASE) -> tuple[str, int, bytes] | None:
+        """Store, sequence and content of what the program gets to go on from."""
+
+        def take(calls: Calls, entry: Checkpoint, manifest: Any) -> bytes:
+            return b"".join(bytes(piece.data) for piece in read_pieces(calls, entry, manifest))
+
+        delivered = self.resuming.deliver(take, which)
+        if delivered is None:
+            return None
+        return delivered.info.origin or self.backend.uri, delivered.info.sequence, delivered.value
 
 
 def read(backend: SteppedBackend, first: int | None = None, *, strict: bool = False) -> tuple[int, bytes] | None:
@@ -272,8 +292,6 @@ def deliver(
     strict: bool,
     told: Callable[[Checkpoint], object] = lambda entry: None,
 ) -> tuple[int, bytes] | None:
-    from waypost.store.packs import read_pieces
-
     def take(entry: Checkpoint, manifest: Any) -> bytes:
         return b"".join(bytes(piece.data) for piece in read_pieces(calls, entry, manifest))
 

@@ -17,7 +17,7 @@ from tests.unit.store.stepped import Overwriting, Process, Unconditional, World,
 from waypost.errors import AttemptRefusedError, CompletedError, FencedError, StorageError
 from waypost.store import keys
 from waypost.store.calls import Budget, Calls
-from waypost.store.entries import Base, Checkpoint, Complete, Entry, Fence, Prune, decode
+from waypost.store.entries import Base, Checkpoint, Complete, Entry, Fence, Origin, Prune, decode
 from waypost.store.format import Mode
 from waypost.store.log import Stamp
 from waypost.store.scoped import ScopedJournal
@@ -148,6 +148,7 @@ class Town:
             entry = journal.read(ancestor)
             assert isinstance(entry, Checkpoint), f"I0: checkpoint {ancestor} is found by the row of scopes"
             lineage[ancestor] = entry
+            assert not isinstance(entry.parent, Origin)
             ancestor = entry.parent
         for number, content in self.books.confirmed.items():
             assert number in lineage, f"I4: confirmed {number} is an ancestor of what is restored"
