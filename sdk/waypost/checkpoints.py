@@ -28,10 +28,10 @@ from waypost.store.handle import WritingHandle, release, share
 from waypost.store.info import CheckpointInfo, SaveHandle
 from waypost.store.journal import Journal
 from waypost.store.manifest import Manifest
-from waypost.store.packs import read_pieces
+from waypost.store.packs import read_file, read_pieces
 from waypost.store.placing import Place
 from waypost.store.reading import Reading
-from waypost.store.request import chosen_uri, chosen_writer, refuse_ranks
+from waypost.store.request import Select, chosen_uri, chosen_writer, part_of, refuse_ranks, selection
 from waypost.store.resuming import BASE, Delivered, Resuming, Take, Which
 from waypost.store.saver import Job
 from waypost.store.seams import Seams
@@ -150,24 +150,34 @@ class Checkpoints:
         return [CheckpointInfo.of(entry) for entry in reading.all(reading.state())]
 
     def restore(
-        self, path: str | os.PathLike[str], checkpoint: Which = None, *, replace: bool = False
+        self,
+        path: str | os.PathLike[str],
+        checkpoint: Which = None,
+        select: Select | None = None,
+        *,
+        replace: bool = False,
     ) -> CheckpointInfo | None:
         """Make the folder `path` hold exactly the checkpoint, and return which one; None when nothing was saved yet.
 
-        `checkpoint`: a sequence number, BASE, or None for the newest. The folder must be absent, empty or an earlier
-        restore of ours; `replace=True` overrides. A save of bytes comes back as the file `_dst_cp`, a file under its
-        name. Damage falls back along the parents, loudly, unless a number was given. While the store holds no
-        checkpoint, BASE and None mean the one of WAYPOST_CHECKPOINT_FROM, if the operator has set it.
+        `checkpoint`: a sequence number, BASE, or None for the newest; while the store holds none, the last two mean the
+        one of WAYPOST_CHECKPOINT_FROM, if the operator has set it. `select`: the relative path of a file, link or
+        folder of the checkpoint, or several: then the folder holds exactly those, at their paths, and nothing else is
+        fetched. The folder must be absent, empty or an earlier restore of ours; `replace=True` overrides. A save of
+        bytes comes back as the file `_dst_cp`, a file under its name. Damage falls back along the parents, loudly,
+        unless a number was given.
 
         Raises CorruptCheckpointError when nothing whole is left, CheckpointPrunedError for a number that isn't live,
-        FencedError, StorageError (of the store, or of the local disk), ConfigurationError for an occupied folder,
-        StopRequested after SIGTERM. Whatever is raised, the folder is as it was.
+        FencedError, StorageError (of the store, or of the local disk), ConfigurationError for an occupied folder or a
+        selected path that the checkpoint doesn't have, StopRequested after SIGTERM. Whatever is raised, the folder is
+        as it was; a kill leaves it as it was, empty or absent, or complete (docs/sdk.md has the one exception).
         """
+        selected = None if select is None else selection(select)
         place = Place(path, replace=replace)
 
         def take(calls: Calls, entry: Checkpoint, manifest: Manifest) -> None:
             label = f"{calls.backend.uri}#{entry.sequence}"
-            place.fill(manifest.nodes, read_pieces(calls, entry, manifest), label)
+            part = manifest if selected is None else part_of(manifest, selected, label)
+            place.fill(part, read_pieces(calls, entry, part), label)
 
         delivered = self._deliver(take, checkpoint)
         if delivered is None:
@@ -189,8 +199,7 @@ class Checkpoints:
                     f"can't read checkpoint {entry.sequence} of {calls.backend.uri} as bytes: expected exactly one "
                     f"file, found {len(files)}; restore it to a folder"
                 )
-            pieces = read_pieces(calls, entry, manifest)
-            return b"".join(bytes(piece.data) for piece in sorted(pieces, key=lambda piece: piece.offset))
+            return read_file(calls, entry, manifest)
 
         delivered = self._deliver(take, checkpoint)
         return None if delivered is None else delivered.value

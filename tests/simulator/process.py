@@ -168,7 +168,11 @@ class Process:
         step = next(self._town.steps)
         content = self._judge.saves[step] = files(generation)
         job: Job[CheckpointInfo] = Job(
-            Content(NODES, content, in_memory=True, copied=True), step, {}, {"generation": generation}, keeps_turn=True
+            Content(NODES, [[piece] if piece else [] for piece in content], copied=True),
+            step,
+            {},
+            {"generation": generation},
+            keeps_turn=True,
         )
         self.handle.saver.submit(job)
         error = job.latch.tell()

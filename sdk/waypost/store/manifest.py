@@ -2,7 +2,8 @@
 
 JSON, with names that are valid UTF-8 as text and any other name in base64 (`path64`), because JSON text can't hold
 arbitrary bytes. A file's content is a row of chunks `[pack, offset, length, blake3]`; the pack is an index into the
-list of packs. A checkpoint whose content stands in its entry has the one pack `inline`.
+list of packs. A checkpoint whose content stands in its entry has the one pack `inline`. A hole of a sparse file is
+`[length]`: zeros that stand in no pack and take no room on the disk.
 
 What is read is checked as if an enemy had written it: every size is bounded before anything is allocated for it,
 every path is relative and leads through folders of the same manifest only.
@@ -15,18 +16,22 @@ import binascii
 import dataclasses
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from typing import Any, Final
 
 from waypost.store import keys, tree
 from waypost.store.damage import DamagedError
 from waypost.store.members import Members
+from waypost.store.sequences import MAX_SEQUENCE
 from waypost.store.tree import Kind, Node
 
 INLINE: Final = "inline"
 _DIGEST: Final = re.compile(r"[0-9a-f]{64}", re.ASCII)
 _NANO: Final = 10**9
 _MAX_SECONDS: Final = 2**40
+
+
+_NOWHERE: Final = -1
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -37,6 +42,16 @@ class Chunk:
     offset: int
     length: int
     digest: str
+
+    @classmethod
+    def hole(cls, length: int) -> Chunk:
+        """Zeros that stand in no pack."""
+        return cls(_NOWHERE, 0, length, "")
+
+    @property
+    def is_hole(self) -> bool:
+        """Whether these are zeros that stand in no pack."""
+        return self.pack == _NOWHERE
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -54,6 +69,26 @@ class Manifest:
     nodes: Sequence[Node]
     chunks: Sequence[Sequence[Chunk]]
     packs: Sequence[Pack]
+
+    @property
+    def written(self) -> int:
+        """Bytes that its files take on a disk: all but the holes."""
+        return sum(chunk.length for chunks in self.chunks for chunk in chunks if not chunk.is_hole)
+
+    def part(self, paths: Set[bytes]) -> Manifest:
+        """What is at these paths and below them, and the folders on the way there.
+
+        Raises KeyError for a path that it doesn't have.
+        """
+        above = {parent for path in paths for parent in tree.parents(path)}
+        kept, missing = [], set(paths)
+        for index, node in enumerate(self.nodes):
+            missing.discard(node.path)
+            if node.path in paths or node.path in above or not paths.isdisjoint(tree.parents(node.path)):
+                kept.append(index)
+        if missing:
+            raise KeyError(min(missing))
+        return Manifest([self.nodes[index] for index in kept], [self.chunks[index] for index in kept], self.packs)
 
     def to_json(self) -> dict[str, Any]:
         """As it is written down."""
@@ -112,7 +147,10 @@ def _node_to_json(node: Node, chunks: Sequence[Chunk]) -> dict[str, Any]:
         return record | _name_to_json("target", node.target)
     record |= {"mode": node.mode, "mtime": list(divmod(node.mtime_ns, _NANO))}
     if node.kind is Kind.FILE:
-        record["chunks"] = [[chunk.pack, chunk.offset, chunk.length, chunk.digest] for chunk in chunks]
+        record["chunks"] = [
+            [chunk.length] if chunk.is_hole else [chunk.pack, chunk.offset, chunk.length, chunk.digest]
+            for chunk in chunks
+        ]
     return record
 
 
@@ -137,8 +175,10 @@ def _pack(value: object) -> Pack:
 
 
 def _chunk(value: object, packs: Sequence[Pack]) -> Chunk:
+    if isinstance(value, list) and len(value) == 1:
+        return Chunk.hole(_hole_length(value[0]))
     if not isinstance(value, list) or len(value) != 4:
-        raise ValueError("a chunk isn't [pack, offset, length, blake3]")
+        raise ValueError("a chunk is neither [pack, offset, length, blake3] nor [length]")
     pack, offset, length, digest = value
     if not all(isinstance(number, int) and not isinstance(number, bool) for number in (pack, offset, length)):
         raise ValueError("a chunk's place isn't three numbers")
@@ -147,6 +187,12 @@ def _chunk(value: object, packs: Sequence[Pack]) -> Chunk:
     if not 0 <= pack < len(packs) or offset < 0 or length <= 0 or offset + length > packs[pack].size:
         raise ValueError("a chunk lies outside its pack")
     return Chunk(pack, offset, length, digest)
+
+
+def _hole_length(value: object) -> int:
+    if not isinstance(value, int) or isinstance(value, bool) or not 0 < value <= MAX_SEQUENCE:
+        raise ValueError("the length of a hole isn't a whole number above 0")
+    return value
 
 
 def _mtime(value: Sequence[object]) -> int:

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import os
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
 from blake3 import blake3
@@ -21,9 +22,8 @@ from waypost.store.calls import Calls
 from waypost.store.damage import DamagedError
 from waypost.store.entries import Checkpoint, ManifestObject
 from waypost.store.manifest import Chunk, Manifest, Pack
-from waypost.store.sources import Content
+from waypost.store.sources import Content, Data, Hole
 
-Buffer = bytes | bytearray | memoryview
 _LOOKS: Final = 3
 """How often bytes are read that arrive with a wrong hash, before they are called damaged."""
 
@@ -123,9 +123,12 @@ class _Packer:
         self._packs: list[Pack] = []
         self._buffer = bytearray()
 
-    def add(self, pieces: Iterator[Buffer]) -> Sequence[Chunk]:
+    def add(self, pieces: Iterator[Data | Hole]) -> Sequence[Chunk]:
         chunks = []
         for piece in pieces:
+            if isinstance(piece, Hole):
+                chunks.append(Chunk.hole(len(piece)))
+                continue
             place = Chunk(len(self._packs), len(self._buffer), len(piece), blake3(piece).hexdigest())
             self._buffer += piece
             chunks.append(place)
@@ -194,20 +197,78 @@ def read_manifest(calls: Calls, entry: Checkpoint) -> Manifest:
 
 
 def read_pieces(calls: Calls, entry: Checkpoint, found: Manifest) -> Iterator[Piece]:
-    """The bytes of all files, pack by pack, each chunk verified. Raises DamagedError, StorageError."""
-    wanted: dict[int, list[tuple[Chunk, int, int]]] = {}
+    """The bytes of all files but their holes, pack by pack, each chunk verified. Raises DamagedError, StorageError.
+
+    Of a pack only what these files need is fetched, by as few requests as that takes.
+    """
+    wanted: dict[int, list[_Wanted]] = {}
     for node, chunks in enumerate(found.chunks):
         offset = 0
         for chunk in chunks:
-            wanted.setdefault(chunk.pack, []).append((chunk, node, offset))
+            if not chunk.is_hole:
+                wanted.setdefault(chunk.pack, []).append(_Wanted(chunk, node, offset))
             offset += chunk.length
     for index in sorted(wanted):
-        pack, parts = found.packs[index], wanted[index]
-        start = min(chunk.offset for chunk, _, _ in parts)
-        end = max(chunk.offset + chunk.length for chunk, _, _ in parts)
-        data = _read_whole(calls, entry, pack, start, end - start, [chunk for chunk, _, _ in parts])
-        for chunk, node, offset in parts:
-            yield Piece(node, offset, data[chunk.offset - start : chunk.offset - start + chunk.length])
+        pack = found.packs[index]
+        for run in _runs(wanted[index]):
+            start, end = run[0].chunk.offset, max(part.end for part in run)
+            data = _read_whole(calls, entry, pack, start, end - start, [part.chunk for part in run])
+            for part in run:
+                yield Piece(part.node, part.offset, data[part.chunk.offset - start : part.end - start])
+
+
+def read_file(calls: Calls, entry: Checkpoint, found: Manifest) -> bytes:
+    """The content of a checkpoint whose one node with content is a file.
+
+    Raises ConfigurationError when the memory of this machine couldn't hold it (a few bytes of an entry may declare an
+    enormous hole), DamagedError, StorageError.
+    """
+    size = sum(node.size for node in found.nodes)
+    if size > _memory():
+        raise ConfigurationError(
+            f"can't read checkpoint {entry.sequence} of {calls.backend.uri} as bytes: it has {size} of them, more than "
+            "this machine has memory; restore it to a folder"
+        )
+    content = bytearray(size)
+    for piece in read_pieces(calls, entry, found):
+        content[piece.offset : piece.offset + len(piece.data)] = piece.data
+    return bytes(content)
+
+
+def _memory() -> int:
+    """Bytes of this machine's memory."""
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+
+
+_GAP: Final = 256 * keys.KIB
+"""Fetching so many bytes that nobody needs is as quick as another request."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class _Wanted:
+    """A chunk, and where in which file it goes."""
+
+    chunk: Chunk
+    node: int
+    offset: int
+
+    @property
+    def end(self) -> int:
+        return self.chunk.offset + self.chunk.length
+
+
+def _runs(parts: Iterable[_Wanted]) -> Iterator[Sequence[_Wanted]]:
+    """The chunks of one pack, by their place in it, in groups worth one request each."""
+    run: list[_Wanted] = []
+    end = 0
+    for part in sorted(parts, key=lambda part: part.chunk.offset):
+        if run and part.chunk.offset > end + _GAP:
+            yield run
+            run = []
+        run.append(part)
+        end = max(end, part.end)
+    if run:
+        yield run
 
 
 def _read_whole(

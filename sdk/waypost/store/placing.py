@@ -1,8 +1,10 @@
 """Putting a checkpoint on the disk so that its folder holds all of it or nothing.
 
 The tree is built beside the folder and moved in place by one rename. Where that can't be (the folder is a volume's
-mount point, or its parent isn't writable, both usual in pods), it is built inside and its parts are moved up one by
-one; a kill in between leaves a folder that the next restore knows for its own, and clears.
+mount point, or its parent isn't writable, both usual in pods), it is built inside, in a folder `.waypost-unfinished-…`.
+Then what was there is moved into that folder's `replaced`, and the new parts are moved up one by one. As long as a
+`replaced` stands there, the content is a mixture: a restore that finds one, because its writer was killed, clears the
+folder before anything else, so that it holds nothing rather than a part. What raises an error is put back.
 
 An earlier restore of ours is known by an extended attribute of the folder itself, which no other folder inherits;
 where the file system keeps none, a folder that isn't empty counts as the user's.
@@ -23,12 +25,15 @@ from typing import Final
 from waypost.errors import ConfigurationError, StorageError
 from waypost.store import tree
 from waypost.store.keys import MIB
+from waypost.store.manifest import Manifest
 from waypost.store.packs import Piece
 from waypost.store.tree import Kind, Node
 
 _MARK: Final = "user.waypost.restored"
 _INSIDE: Final = ".waypost-unfinished-"
 """Only `_fill` makes folders of this name, and only in a folder that was empty or ours."""
+_REPLACED: Final = "replaced"
+_GARBAGE: Final = "garbage"
 _CREATE: Final = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW
 _WRITE: Final = os.O_WRONLY | os.O_CLOEXEC | os.O_NOFOLLOW
 
@@ -45,37 +50,37 @@ class Place:
                 "another path, or replace=True if its content may go"
             )
 
-    def fill(self, nodes: Sequence[Node], pieces: Iterable[Piece], label: str) -> None:
-        """Make the folder hold exactly these nodes.
+    def fill(self, manifest: Manifest, pieces: Iterable[Piece], label: str) -> None:
+        """Make the folder hold exactly what the manifest lists; `pieces` are the bytes of its files.
 
         Raises StorageError when the disk refuses; whatever `pieces` raises, with nothing changed.
         """
         try:
-            self._fill(nodes, pieces, label)
+            self._fill(manifest, pieces, label)
         except OSError as error:
             raise StorageError(
                 "restore to", f"file://{self.path}", str(error), advice="This is the local disk, not the store"
             ) from error
 
-    def _fill(self, nodes: Sequence[Node], pieces: Iterable[Piece], label: str) -> None:
+    def _fill(self, manifest: Manifest, pieces: Iterable[Piece], label: str) -> None:
         parent, name = os.path.split(self.path)
         os.makedirs(parent, exist_ok=True)
         inside = os.path.ismount(self.path) or not os.access(parent, os.W_OK | os.X_OK)
         where, prefix = (self.path, _INSIDE) if inside else (parent, f".{name}.waypost-")
         _remove_leftovers(where, prefix)
-        _require_room(where, sum(node.size for node in nodes))
+        _require_room(where, manifest.written)
         with _scratch(where, prefix) as scratch:
             built = os.path.join(scratch, "tree")
             os.mkdir(built)
-            _build(os.fsencode(built), nodes, pieces)
+            _build(os.fsencode(built), manifest.nodes, pieces)
             if inside:
-                _mark(self.path, label)
-                self._move_up(built, keep=scratch)
-                _dress(os.fsencode(self.path), nodes)
+                with self._moved_up(built, scratch):
+                    _dress(os.fsencode(self.path), manifest.nodes)
+                    _mark(self.path, label)
             else:
-                _dress(os.fsencode(built), nodes)
+                _dress(os.fsencode(built), manifest.nodes)
                 _mark(built, label)
-                self._move_in(built, os.path.join(scratch, "replaced"))
+                self._move_in(built, os.path.join(scratch, _REPLACED))
 
     def _move_in(self, built: str, aside: str) -> None:
         try:
@@ -83,15 +88,49 @@ class Place:
         except OSError as error:
             if error.errno not in (errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR):
                 raise
-            os.rename(self.path, aside)
-            os.rename(built, self.path)
+            _move(self.path, aside)
+            try:
+                os.rename(built, self.path)
+            except BaseException:
+                _move(aside, self.path)
+                raise
 
-    def _move_up(self, built: str, keep: str) -> None:
-        for old in _content(self.path):
-            if old != keep:
-                _remove(old)
-        for new in os.listdir(built):
-            os.rename(os.path.join(built, new), os.path.join(self.path, new))
+    @contextlib.contextmanager
+    def _moved_up(self, built: str, scratch: str) -> Iterator[None]:
+        """The parts of `built` in the place of what the folder held; whatever is raised meanwhile, that comes back."""
+        aside = os.path.join(scratch, _REPLACED)
+        old = [path for path in _content(self.path) if path != scratch]
+        new = [os.path.join(self.path, name) for name in os.listdir(built)]
+        os.mkdir(aside)
+        try:
+            for path in old:
+                _move(path, os.path.join(aside, os.path.basename(path)))
+            for path in new:
+                os.rename(os.path.join(built, os.path.basename(path)), path)
+            yield
+            os.rename(aside, os.path.join(scratch, _GARBAGE))  # from here on the content is whole
+        except BaseException:
+            back = os.listdir(aside)
+            for path in new:
+                if path not in old or os.path.basename(path) in back:
+                    _remove(path)
+            for name in back:
+                _move(os.path.join(aside, name), os.path.join(self.path, name))
+            os.rmdir(aside)
+            raise
+
+
+def _move(source: str, target: str) -> None:
+    """Rename; also a folder that forbids to write to it, which includes giving it another parent."""
+    try:
+        os.rename(source, target)
+    except PermissionError:
+        mode = os.lstat(source).st_mode
+        if not stat.S_ISDIR(mode):
+            raise
+        os.chmod(source, 0o700)
+        os.rename(source, target)
+        os.chmod(target, stat.S_IMODE(mode))
 
 
 def _absent_or_ours(path: str) -> bool:
@@ -126,7 +165,11 @@ def _build(root: bytes, nodes: Sequence[Node], pieces: Iterable[Piece]) -> None:
         if node.kind is Kind.FOLDER:
             os.mkdir(path, 0o700)
         elif node.kind is Kind.FILE:
-            os.close(os.open(path, _CREATE, 0o600))
+            descriptor = os.open(path, _CREATE, 0o600)
+            try:
+                os.ftruncate(descriptor, node.size)  # what no piece fills is a hole
+            finally:
+                os.close(descriptor)
     current, descriptor = -1, -1
     try:
         for piece in pieces:
@@ -196,6 +239,10 @@ def _remove_leftovers(where: str, prefix: str) -> None:
             continue  # somebody is restoring into it right now
         finally:
             os.close(lock)
+        if prefix == _INSIDE and os.path.isdir(os.path.join(path, _REPLACED)):
+            for half in _content(where):
+                if not os.path.basename(half).startswith(_INSIDE):
+                    _remove(half)
         _remove(path)
 
 

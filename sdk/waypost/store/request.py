@@ -1,13 +1,18 @@
-"""What the caller of `Checkpoints` asked for: which store, and as which writer if any."""
+"""What the caller of `Checkpoints` asked for: which store, as which writer if any, which part of a checkpoint."""
 
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable
 
 from waypost.attempt import MAX_ATTEMPT, Contract
 from waypost.contract import ENV_CHECKPOINT_DST
 from waypost.errors import ConfigurationError
+from waypost.store import tree
+from waypost.store.manifest import Manifest
 from waypost.store.start import Writer
+
+Select = str | bytes | os.PathLike[str] | Iterable[str | bytes | os.PathLike[str]]
 
 
 def chosen_uri(uri: str | os.PathLike[str] | None, told: Contract | None) -> str:
@@ -45,3 +50,29 @@ def refuse_ranks(uri: str) -> None:
             f"can't open {uri} for writing as rank {rank} of a group: its ranks would cut each other off. Save from "
             "rank 0; checkpoints written by several ranks come with a later version of Waypost"
         )
+
+
+def selection(select: Select) -> frozenset[bytes]:
+    """The relative paths that were asked for. Raises ConfigurationError."""
+    given = [select] if isinstance(select, (str, bytes, os.PathLike)) else list(select)
+    paths = frozenset(os.fsencode(path).rstrip(b"/") for path in given)
+    if not paths:
+        raise ConfigurationError("restore(select=...) names nothing; leave it out to restore everything")
+    for path in paths:
+        if (problem := tree.path_problem(path)) is not None:
+            raise ConfigurationError(
+                f"restore(select=...): {tree.show(path)!r} {problem}; give paths as they stand in the checkpoint"
+            )
+    return paths
+
+
+def part_of(manifest: Manifest, paths: frozenset[bytes], label: str) -> Manifest:
+    """These paths of a checkpoint, and what is below them. Raises ConfigurationError for one that it doesn't have."""
+    try:
+        return manifest.part(paths)
+    except KeyError as error:
+        top = sorted({node.path.partition(b"/")[0] for node in manifest.nodes})
+        has = ", ".join(tree.show(name) for name in top[:20]) + (", ..." if len(top) > 20 else "")
+        raise ConfigurationError(
+            f"restore(select=...): checkpoint {label} has no {tree.show(error.args[0])!r}; it has: {has or 'nothing'}"
+        ) from None

@@ -1,5 +1,8 @@
 """What is saved, made safe to change: `save()` returns once the program may go on with its source.
 
+Files may have holes (ranges that are zero because nothing was ever written there); large ones stay holes all the way,
+so that neither the copy nor the upload spends anything on them.
+
 Bytes are kept as they are. Files and folders are copied: into memory while they are small (which needs no writable
 disk), else into a private folder under TMPDIR. A caller that waits for the upload anyway needs no copy; its source is
 read in place, and a change under the reader's eyes is an error, because the checkpoint would be a mixture.
@@ -27,9 +30,25 @@ Source = bytes | bytearray | memoryview | str | os.PathLike[str]
 BYTES_NAME: Final = b"_dst_cp"
 """Under this name bytes come back as a file; Flyte's own choice."""
 MAX_IN_MEMORY: Final = 16 * MIB
+MIN_HOLE: Final = MIB
+"""Shorter holes are read as the zeros they are: each one kept would cost a line of the manifest."""
 _NANO: Final = 10**9
 _FILE_MODE: Final = 0o644
 _READING: Final = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Hole:
+    """So many zero bytes that nobody has written."""
+
+    length: int
+
+    def __len__(self) -> int:
+        return self.length
+
+
+Data = bytes | memoryview
+Pieces = Sequence[Data | Hole]
 
 
 @dataclasses.dataclass
@@ -37,9 +56,8 @@ class Content:
     """The nodes of one save, and where the bytes of its files are: in memory, or at a path."""
 
     nodes: Sequence[Node]
-    places: Sequence[bytes | memoryview | None]
-    """For each node: content in memory, a path to read it from, or None for folders and links."""
-    in_memory: bool
+    places: Sequence[Pieces | bytes | None]
+    """For each node: pieces in memory, a path to read it from, or None for folders and links."""
     copied: bool
     """Whether the source may change while this is read."""
     folder: str | None = None
@@ -50,20 +68,22 @@ class Content:
         """Bytes of its files together."""
         return sum(node.size for node in self.nodes)
 
-    def pieces(self, index: int, most: int = MAX_CHUNK) -> Iterator[bytes | memoryview]:
-        """The content of the file at `index`, in pieces of at most `most` bytes, none empty.
+    def pieces(self, index: int, most: int = MAX_CHUNK) -> Iterator[Data | Hole]:
+        """The content of the file at `index`: holes, and pieces of at most `most` bytes, none empty.
 
         Raises OSError when it can't be read, or isn't the same as when the node was made.
         """
         place = self.places[index]
-        if place is None:
+        if isinstance(place, bytes):
+            yield from _file_pieces(place, self.nodes[index], most, watch=not self.copied)
             return
-        if self.in_memory:
-            view = memoryview(place)
+        for piece in place or ():
+            if isinstance(piece, Hole):
+                yield piece
+                continue
+            view = memoryview(piece)
             for start in range(0, len(view), most):
                 yield view[start : start + most]
-        else:
-            yield from _file_pieces(bytes(place), self.nodes[index], most, watch=not self.copied)
 
     def close(self) -> None:
         """Let go of the content, and remove the private copy."""
@@ -78,7 +98,7 @@ def look(source: Source) -> Content:
     if isinstance(source, (bytes, bytearray, memoryview)):
         kept = source if isinstance(source, bytes) else bytes(source)
         node = Node(BYTES_NAME, Kind.FILE, _FILE_MODE, time.time_ns(), len(kept))
-        return Content([node], [kept], in_memory=True, copied=True)
+        return Content([node], [[kept]], copied=True)
     if not isinstance(source, (str, os.PathLike)):
         raise ConfigurationError(
             f"can't save a {type(source).__name__}: give bytes, or the path of a file or a folder (a text is a path; "
@@ -88,13 +108,13 @@ def look(source: Source) -> Content:
     if os.path.isdir(path):
         nodes = tree.scan(path)
         places = [os.path.join(path, node.path) if node.kind is Kind.FILE else None for node in nodes]
-        return Content(nodes, places, in_memory=False, copied=False)
+        return Content(nodes, places, copied=False)
     real = os.path.realpath(path)
     status = os.stat(real)
     if not os.path.isfile(real):
         raise ConfigurationError(f"can't save {tree.show(path)}: it is neither a file nor a folder")
     node = tree.file_node(os.path.basename(os.path.normpath(path)), status)
-    return Content([node], [real], in_memory=False, copied=False)
+    return Content([node], [real], copied=False)
 
 
 def copy(content: Content) -> Content:
@@ -103,12 +123,11 @@ def copy(content: Content) -> Content:
         return content
     if content.size <= MAX_IN_MEMORY:
         blobs = [
-            b"".join(content.pieces(index)) if node.kind is Kind.FILE else None
-            for index, node in enumerate(content.nodes)
+            list(content.pieces(index)) if node.kind is Kind.FILE else None for index, node in enumerate(content.nodes)
         ]
-        return Content(content.nodes, blobs, in_memory=True, copied=True)
+        return Content(content.nodes, blobs, copied=True)
     folder = tempfile.mkdtemp(prefix="waypost-save-")
-    copied = Content(content.nodes, [], in_memory=False, copied=True, folder=folder)
+    copied = Content(content.nodes, [], copied=True, folder=folder)
     try:
         places: list[bytes | None] = []
         for index, node in enumerate(content.nodes):
@@ -116,7 +135,11 @@ def copy(content: Content) -> Content:
             if place is not None:
                 with open(place, "xb") as file:
                     for piece in content.pieces(index):
-                        file.write(piece)
+                        if isinstance(piece, Hole):
+                            file.seek(len(piece), os.SEEK_CUR)
+                        else:
+                            file.write(piece)
+                    file.truncate(node.size)
             places.append(place)
         copied.places = places
     except BaseException:
@@ -142,20 +165,53 @@ def copy_if_possible(content: Content) -> Content | None:
         return None
 
 
-def _file_pieces(path: bytes, node: Node, most: int, *, watch: bool) -> Iterator[bytes]:
+def _file_pieces(path: bytes, node: Node, most: int, *, watch: bool) -> Iterator[bytes | Hole]:
     descriptor = os.open(path, _READING)
     with open(descriptor, "rb", buffering=0) as file:
         if watch:
             _require_unchanged(descriptor, path, node)
-        left = node.size
-        while left:
-            piece = file.read(min(left, most))
-            if not piece:
-                raise _changed(path)
-            left -= len(piece)
-            yield piece
+        at = 0
+        for start, end in _written(descriptor, node.size):
+            if start > at:
+                yield Hole(start - at)
+            file.seek(start)
+            at = start
+            while at < end:
+                piece = file.read(min(end - at, most))
+                if not piece:
+                    raise _changed(path)
+                at += len(piece)
+                yield piece
+        if at < node.size:
+            yield Hole(node.size - at)
         if watch:
             _require_unchanged(descriptor, path, node)
+
+
+def _written(descriptor: int, size: int) -> Iterator[tuple[int, int]]:
+    """The ranges of a file that somebody has written, ascending, with only large holes around them."""
+    start = at = 0  # from `start` on data is wanted, and up to `at` it has been looked for
+    while at < size:
+        data = _seek(descriptor, at, os.SEEK_DATA, size)
+        if data - at >= MIN_HOLE:
+            if at > start:
+                yield start, at
+            start = data
+        at = size if data == size else _seek(descriptor, data, os.SEEK_HOLE, size)
+    if start < size:
+        yield start, size
+
+
+def _seek(descriptor: int, at: int, what: int, size: int) -> int:
+    """Where the next data, or the next hole, begins; the end of the file without one."""
+    try:
+        return min(os.lseek(descriptor, at, what), size)
+    except OSError as error:
+        if error.errno == errno.ENXIO:  # no data behind
+            return size
+        if error.errno == errno.EINVAL:  # a file system that doesn't tell: everything is data
+            return at if what == os.SEEK_DATA else size
+        raise
 
 
 def _require_unchanged(descriptor: int, path: bytes, node: Node) -> None:

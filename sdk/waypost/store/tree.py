@@ -15,6 +15,7 @@ import dataclasses
 import enum
 import os
 import stat
+from collections.abc import Iterator
 from typing import Final
 
 from waypost.errors import ConfigurationError
@@ -100,6 +101,13 @@ def path_problem(path: bytes) -> str | None:
         if len(name) > MAX_NAME:
             return "has a part that is too long"
     return None
+
+
+def parents(path: bytes) -> Iterator[bytes]:
+    """The folders that a relative path lies in, innermost first."""
+    while b"/" in path:
+        path = path.rpartition(b"/")[0]
+        yield path
 
 
 def link_problem(path: bytes, target: bytes) -> str | None:
