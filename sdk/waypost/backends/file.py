@@ -6,6 +6,9 @@ leave one behind a kill.) Temporary files stand in a folder of their own that no
 by its writer, so what a killed process left behind is known by its lock and removed.
 
 A write is confirmed when content and name are on the disk: the file and its folder are synced.
+
+Somebody else may have written into the folder too. Only regular files are read (a pipe would never end), and nothing is
+written or removed through a symbolic link in the place of one of the store's own folders: it may lead anywhere.
 """
 
 from __future__ import annotations
@@ -14,9 +17,11 @@ import contextlib
 import errno
 import fcntl
 import os
+import re
 import secrets
+import stat
 from collections.abc import Iterator
-from typing import Final
+from typing import BinaryIO, Final
 
 from waypost.backends.protocol import (
     AbsentError,
@@ -30,6 +35,8 @@ from waypost.backends.protocol import (
 )
 
 _TEMPORARY: Final = ".tmp"
+_TEMPORARY_NAME: Final = re.compile(rb"[0-9a-f]{32}")
+_READING: Final = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK
 _LASTING: Final = {
     errno.EACCES: "Check who owns the folder and as whom the program runs",
     errno.EPERM: "Check who owns the folder and as whom the program runs",
@@ -91,9 +98,8 @@ class FileBackend:
 
     def get(self, key: str, limit: int) -> bytes:
         """The content of `key`."""
-        path = self._path(key)
-        with _translated(), open(path, "rb") as file:
-            if (folder := os.path.dirname(path)) in self._unsynced:
+        with _translated(), self._open(key) as file:
+            if (folder := os.path.dirname(self._path(key))) in self._unsynced:
                 _sync_folder(folder)
                 self._unsynced.discard(folder)
             size = os.fstat(file.fileno()).st_size
@@ -103,7 +109,7 @@ class FileBackend:
 
     def get_range(self, key: str, start: int, length: int) -> bytes:
         """A part of the content of `key`."""
-        with _translated(), open(self._path(key), "rb") as file:
+        with _translated(), self._open(key) as file:
             file.seek(start)
             return file.read(length)
 
@@ -120,8 +126,10 @@ class FileBackend:
 
     def delete(self, key: str) -> None:
         """Remove `key`."""
+        path = self._path(key)
         with _translated(), contextlib.suppress(FileNotFoundError):
-            os.unlink(self._path(key))
+            self._refuse_links(os.path.dirname(path))
+            os.unlink(path)
 
     def close(self) -> None:
         """Nothing to release."""
@@ -138,8 +146,26 @@ class FileBackend:
     def _path(self, key: str) -> bytes:
         return os.path.join(self._root, os.fsencode(key))
 
+    def _open(self, key: str) -> BinaryIO:
+        path = self._path(key)
+        descriptor = os.open(path, _READING)
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            os.close(descriptor)
+            raise RefusedError(
+                f"{os.fsdecode(path)} isn't a regular file", "Something else has put it there; remove it"
+            )
+        return open(descriptor, "rb")
+
+    def _refuse_links(self, folder: bytes) -> None:
+        if folder != self._root and os.path.islink(folder):
+            raise RefusedError(
+                f"{os.fsdecode(folder)} is a symbolic link, and what is written there might end up anywhere",
+                "Replace it by the folder itself; the store as a whole may stand behind a link",
+            )
+
     def _make_folder(self, folder: bytes) -> None:
         """Make a folder and its parents, each synced into its own parent: a key must not outlive its folder's name."""
+        self._refuse_links(folder)
         missing = []
         while not os.path.isdir(folder):
             missing.append(folder)
@@ -176,7 +202,7 @@ class FileBackend:
 def _remove_leftovers(folder: bytes) -> None:
     """Remove temporary files whose writer is dead: it would hold their lock."""
     with os.scandir(folder) as listing:
-        paths = [item.path for item in listing]
+        paths = [item.path for item in listing if _TEMPORARY_NAME.fullmatch(item.name)]
     for path in paths:
         try:
             descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)

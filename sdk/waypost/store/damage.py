@@ -10,5 +10,9 @@ class DamagedError(Exception):
     """An object is missing, truncated, has the wrong content, or says something it may not say."""
 
 
+class MissingEntryError(DamagedError):
+    """There is nothing under a number that the log speaks of."""
+
+
 class UnreadableEntryError(DamagedError):
     """A log entry that is no entry of this format: what it was is unknown, so nothing may be concluded from it."""

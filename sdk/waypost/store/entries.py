@@ -16,6 +16,7 @@ import dataclasses
 import datetime
 import json
 import re
+import sys
 from collections.abc import Mapping
 from typing import Any, ClassVar, Final
 
@@ -299,7 +300,7 @@ def _number_to_json(value: float) -> float | str:
 def _number_from_json(name: str, value: object) -> float:
     if isinstance(value, str) and value in _NON_FINITE:
         return _NON_FINITE[value]
-    if isinstance(value, (int, float)) and not isinstance(value, bool):
+    if isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) <= sys.float_info.max:
         return value
     raise ValueError(f"its metric {name!r} isn't a number")
 

@@ -30,7 +30,8 @@ PACK_TARGET: Final = 16 * MIB
 """A pack is closed once it holds this much."""
 MAX_CHUNK: Final = 16 * MIB
 MAX_PACK: Final = 32 * MIB
-MAX_MANIFEST: Final = 128 * MIB
+MAX_MANIFEST: Final = 64 * MIB
+"""Some 500,000 files, or 10 TB in one."""
 
 _INVERSION: Final = 10**20 - 1
 _LOG_KEY: Final = re.compile(r"log/([0-9]{20})\.json", re.ASCII)

@@ -27,6 +27,10 @@ from waypost.store.tree import Kind, Node
 
 INLINE: Final = "inline"
 _DIGEST: Final = re.compile(r"[0-9a-f]{64}", re.ASCII)
+_TEXT: Final = re.compile(rb'"(?:[^"\\]|\\.)*"')
+_DENSEST: Final = 4
+"""Bytes for each comma and bracket in the densest manifest that anybody means: a file of nothing but holes has 5. What
+is denser takes twenty times its size in memory."""
 _NANO: Final = 10**9
 _MAX_SECONDS: Final = 2**40
 
@@ -100,11 +104,19 @@ class Manifest:
 
 def decode(raw: bytes) -> Manifest:
     """Read a manifest object; raises DamagedError."""
+    if len(raw) > keys.MIB and len(raw) < _DENSEST * _tokens(raw):
+        raise DamagedError("its manifest is denser than any list of files: parsing it would take too much memory")
     try:
         record = json.loads(raw.decode("ascii"))
     except (ValueError, RecursionError) as error:
         raise DamagedError(f"its manifest is no JSON: {error}") from error
     return from_json(record)
+
+
+def _tokens(raw: bytes) -> int:
+    """How many commas and brackets stand outside of texts: each is a Python object once it is parsed."""
+    bare = _TEXT.sub(b"", raw)
+    return sum(map(bare.count, (b",", b"[", b"{")))
 
 
 def from_json(record: object) -> Manifest:

@@ -9,7 +9,7 @@ an earlier fall-back left aside (rules 7 and 8).
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TypeVar
+from typing import Final, TypeVar
 
 from waypost.errors import (
     CheckpointPrunedError,
@@ -17,7 +17,7 @@ from waypost.errors import (
     StoreDeletedError,
 )
 from waypost.log import logger
-from waypost.store.damage import DamagedError
+from waypost.store.damage import DamagedError, MissingEntryError
 from waypost.store.entries import Checkpoint, Origin
 from waypost.store.journal import Journal
 from waypost.store.log import Log
@@ -26,6 +26,9 @@ from waypost.store.packs import read_manifest
 from waypost.store.state import State
 
 T = TypeVar("T")
+
+_MOST_MISSING: Final = 100
+"""In a row: a few bytes may claim that 2^62 checkpoints are live, and looking for them all would never end."""
 
 
 class Reading:
@@ -42,7 +45,7 @@ class Reading:
         """The CHECKPOINT at this number, whether live or a stub; raises DamagedError when there is none."""
         entry = self._journal.read(sequence)
         if entry is None:
-            raise DamagedError(f"log entry {sequence} is missing")
+            raise MissingEntryError(f"log entry {sequence} is missing")
         if not isinstance(entry, Checkpoint):
             raise DamagedError(f"log entry {sequence} is a {entry.type}")
         return entry
@@ -50,11 +53,13 @@ class Reading:
     def newest(self, state: State, sequence: int | None = None) -> Checkpoint | None:
         """The newest live checkpoint (or the one named, or its nearest ancestor) whose entry can be read."""
         sequence = state.live.newest if sequence is None else sequence
+        missing = 0
         while sequence is not None:
             try:
                 return self.entry(sequence)
             except DamagedError as damage:
                 logger.error("checkpoint %d of %s: %s", sequence, self._calls.backend.uri, damage)
+                missing = self._count_missing(missing, damage)
                 sequence = self._ancestor(sequence, state)
         if state.live:
             raise CorruptCheckpointError(f"no checkpoint of {self._calls.backend.uri} has an entry that can be read")
@@ -64,11 +69,14 @@ class Reading:
     def all(self, state: State) -> list[Checkpoint]:
         """Every live checkpoint whose entry can be read, newest first."""
         found = []
+        missing = 0
         for sequence in state.live:
             try:
                 found.append(self.entry(sequence))
+                missing = 0
             except DamagedError as damage:
                 logger.error("checkpoint %d of %s: %s", sequence, self._calls.backend.uri, damage)
+                missing = self._count_missing(missing, damage)
         return found
 
     def deliver(
@@ -87,6 +95,7 @@ class Reading:
             first = None
         sequence = state.live.newest if first is None else first
         damaged: dict[int, DamagedError] = {}
+        missing = 0
         while sequence is not None:
             try:
                 entry = self.entry(sequence)
@@ -103,6 +112,7 @@ class Reading:
                     raise CorruptCheckpointError(f"{self._label(sequence)} is damaged: {damage}") from damage
                 else:
                     logger.error("%s is damaged: %s. Falling back to its parent", self._label(sequence), damage)
+                    missing = self._count_missing(missing, damage)
                     sequence = self._ancestor(sequence, state)
         if not damaged:
             state.require_certain(self._calls.backend.uri)
@@ -111,6 +121,17 @@ class Reading:
             f"no checkpoint of {self._calls.backend.uri} is left that is whole: "
             + "; ".join(f"{number}: {damage}" for number, damage in damaged.items())
         )
+
+    def _count_missing(self, missing: int, damage: DamagedError) -> int:
+        """How many in a row are missing now. Raises CorruptCheckpointError when that makes no sense any more."""
+        if not isinstance(damage, MissingEntryError):
+            return 0
+        if missing + 1 > _MOST_MISSING:
+            raise CorruptCheckpointError(
+                f"the log of {self._calls.backend.uri} speaks of checkpoints that don't exist: {missing + 1} in a row "
+                "are missing. Something deletes from the store (an expiry rule, a clean-up by hand), or made this up"
+            )
+        return missing + 1
 
     def _ancestor(self, sequence: int, state: State) -> int | None:
         """The nearest live ancestor. Where the lineage can't be read, the next older live checkpoint."""

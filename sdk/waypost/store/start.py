@@ -10,8 +10,9 @@ import dataclasses
 import threading
 from collections.abc import Callable
 
-from waypost.errors import AttemptRefusedError, CompletedError, StoreDeletedError
+from waypost.errors import AttemptRefusedError, CompletedError, CorruptCheckpointError, StoreDeletedError
 from waypost.store.entries import Fence
+from waypost.store.sequences import MAX_SEQUENCE
 from waypost.store.state import State
 
 
@@ -65,6 +66,11 @@ def require_free(
             f"attempt {writer.attempt} may not start on {uri}: it has been started already, by another pod or "
             f"process. Go on with attempt {writer.attempt + 1}",
             writer.attempt,
+        )
+    if state.last_seen >= MAX_SEQUENCE:
+        raise CorruptCheckpointError(
+            f"the log of {uri} has no number left: its last entry is number {state.last_seen}, which no task can have "
+            "reached. Use another URI"
         )
     state.require_certain(uri)
 
