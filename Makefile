@@ -10,6 +10,7 @@ PYTHON := $(VENV)/bin/python
 READY := $(VENV)/ready
 PROVIDER ?= local
 NODES ?= 2
+SECONDS ?= 60
 SCHEDULES ?= 100000
 SEED ?= 0
 
@@ -60,6 +61,9 @@ model: $(READY) ## Explore the store's protocol in large bounds, and print the t
 	@$(PYTHON) -m tests.model $(RUNS)
 	@[ -n "$(RUNS)" ] || $(PYTHON) -m tests.model.scoped
 
+fuzz: $(READY) ## Fuzz everything that reads what somebody else may have written (SECONDS=60)
+	@$(PYTHON) -m tests.fuzz --seconds $(SECONDS)
+
 bench: $(READY) ## Time a tiny save against a bare PUT, and a relaunch against the old pod's end
 	@$(PYTHON) -m tests.bench
 
@@ -73,4 +77,4 @@ clean: ## Remove what the targets made inside this folder
 	@rm -rf $(VENV) .waypost .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
 	@find . -name __pycache__ -prune -exec rm -rf {} +
 
-.PHONY: help setup demo test test-fast test-all mutants simulate holes lint generate verify model bench cluster-up cluster-down clean
+.PHONY: help setup demo test test-fast test-all mutants simulate holes lint generate verify model fuzz bench cluster-up cluster-down clean

@@ -15,6 +15,7 @@ import binascii
 import dataclasses
 import datetime
 import json
+import math
 import re
 import sys
 from collections.abc import Mapping
@@ -211,7 +212,7 @@ def _decode(raw: bytes, sequence: int) -> Entry:
         raise ValueError("it doesn't end in its check: it is truncated, or no entry of this format")
     if blake3(raw[: match.start()]).hexdigest().encode("ascii") != match[1]:
         raise ValueError("its check doesn't match its content")
-    record = json.loads(raw.decode("ascii"))
+    record = json.loads(raw.decode("ascii"), parse_float=_finite, parse_constant=_finite)
     fields = Members(record)
     common: dict[str, Any] = {
         "sequence": fields.integer("sequence", low=1),
@@ -286,6 +287,14 @@ def _parent(fields: Members, sequence: int) -> int | Origin | None:
     if parent is not None and parent >= sequence:
         raise ValueError(f"its parent {parent} doesn't come before it")
     return parent
+
+
+def _finite(text: str) -> float:
+    """A number of JSON; what Python reads beyond that (NaN, 1e999) couldn't be written again, as a stub has to be."""
+    number = float(text)
+    if not math.isfinite(number):
+        raise ValueError(f"{text} is no number of JSON")
+    return number
 
 
 def _number_to_json(value: float) -> float | str:

@@ -1,0 +1,214 @@
+"""What is fuzzed: each target takes bytes, and raises only when something is wrong with Waypost."""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Callable, Iterator
+from typing import Any, Final
+
+from blake3 import blake3
+
+from waypost.backends.opening import canonical_uri
+from waypost.backends.protocol import AbsentError, TooLargeError
+from waypost.contract import Document
+from waypost.errors import ConfigurationError, CorruptCheckpointError, StorageError, StoreDeletedError
+from waypost.store import keys, manifest
+from waypost.store.calls import Budget, Calls
+from waypost.store.conditional import ConditionalJournal
+from waypost.store.damage import DamagedError, UnreadableEntryError
+from waypost.store.entries import Checkpoint, decode
+from waypost.store.format import journal_of, known_mode
+from waypost.store.manifest import Manifest
+from waypost.store.packs import read_pieces
+from waypost.store.reading import Reading
+from waypost.store.scopes import placed
+from waypost.store.seams import Seams
+from waypost.store.start_point import parse
+
+MOST_BYTES: Final = 64 * keys.KIB
+"""What is assembled of one restore: inputs are small, but may declare much."""
+
+
+class Objects:
+    """A place in memory, only to be read."""
+
+    uri = "fuzz://store"
+
+    def __init__(self, objects: dict[str, bytes]) -> None:
+        self.objects = objects
+
+    def get(self, key: str, limit: int) -> bytes:
+        if key not in self.objects:
+            raise AbsentError(key)
+        if len(self.objects[key]) > limit:
+            raise TooLargeError(key)
+        return self.objects[key]
+
+    def get_range(self, key: str, start: int, length: int) -> bytes:
+        return self.get(key, keys.MAX_PACK)[start : start + length]
+
+    def list(self, prefix: str, start_after: str = "", limit: int = 1000) -> list[str]:
+        return sorted(key for key in self.objects if key.startswith(prefix) and key > start_after)[:limit]
+
+    def put_new(self, key: str, data: bytes) -> None:
+        raise AssertionError(f"a reader wrote {key}")
+
+    def put(self, key: str, data: bytes | memoryview) -> None:
+        raise AssertionError(f"a reader wrote {key}")
+
+    def delete(self, key: str) -> None:
+        raise AssertionError(f"a reader removed {key}")
+
+    def close(self) -> None:
+        pass
+
+
+def checked(body: bytes) -> bytes:
+    """An entry whose check is right, whatever it says."""
+    body = body.removesuffix(b"}")
+    return body + b',"check":"' + blake3(body).hexdigest().encode("ascii") + b'"}'
+
+
+def entry(data: bytes) -> None:
+    """Reading an entry; one that is read is written as it was read."""
+    try:
+        found = decode(checked(data), 3)
+    except UnreadableEntryError:
+        return
+    again = decode(found.encode(), 3)
+    assert again.encode() == found.encode()
+
+
+def a_manifest(data: bytes) -> None:
+    """Reading a manifest; one that is read is written as it was read, and names nothing outside."""
+    try:
+        found = manifest.decode(data)
+    except DamagedError:
+        return
+    assert manifest.from_json(found.to_json()) == found
+    for node in found.nodes:
+        assert not node.path.startswith(b"/")
+        assert b".." not in node.path.split(b"/")
+
+
+def a_store(data: bytes) -> None:
+    """Restoring, from a store whose newest entry says this."""
+    objects = {
+        keys.log_key(1): SEED_FENCE,
+        keys.log_key(2): SEED_TINY,
+        keys.log_key(3): checked(data),
+        keys.PACKS + PACK_NAME: PACK,
+    }
+    calls = Calls(Objects(objects), Seams(sleep=lambda seconds: None), Budget(seconds=0))
+
+    def take(found: Checkpoint, listed: Manifest) -> None:
+        if listed.written <= MOST_BYTES:
+            assert sum(len(piece.data) for piece in read_pieces(calls, found, listed)) == listed.written
+
+    reading = Reading(ConditionalJournal(calls))
+    try:
+        reading.deliver(take)
+    except (CorruptCheckpointError, StoreDeletedError):
+        return
+
+
+def a_format(data: bytes) -> None:
+    """Reading format.json, and a log under whatever it says."""
+    calls = Calls(Objects({keys.FORMAT_KEY: data}), Seams(sleep=lambda seconds: None), Budget(seconds=0))
+    try:
+        assert journal_of(known_mode(calls), calls).survey().last_seen == 0
+    except (ConfigurationError, StorageError):
+        return
+
+
+def document(data: bytes) -> None:
+    """Reading a termination message; one that is read is written as it was read, as far as it fits."""
+    found = Document.parse(data)
+    if found is not None and found.message is None and found.result is None and len(found.reason or "") < 100:
+        assert Document.parse(found.encode()) == found
+
+
+def names(data: bytes) -> None:
+    """Keys, URIs and start points."""
+    text = data.decode("utf-8", "surrogateescape")
+    placed(text)
+    keys.log_sequence(text)
+    for reader in (canonical_uri, parse):
+        try:
+            reader(text)
+        except ConfigurationError:
+            continue
+
+
+def _entry(kind: str, **members: Any) -> bytes:
+    record = {"type": kind, "sequence": 3, "attempt": 1, "fence": 1, "nonce": "n", "time": "2026-01-01T00:00:00Z"}
+    return json.dumps(record | {"live": [[2, 3]], "pinned": []} | members, separators=(",", ":")).encode()
+
+
+PACK: Final = b"0123456789"
+PACK_NAME: Final = keys.object_name(1, 1, blake3(PACK).hexdigest())
+_CHUNKS: Final = [[0, 0, 4, blake3(PACK[:4]).hexdigest()], [6], [0, 4, 6, blake3(PACK[4:]).hexdigest()]]
+_MANIFEST: Final = {
+    "packs": [{"name": PACK_NAME, "size": 10}],
+    "nodes": [
+        {"kind": "folder", "path": "a", "mode": 493, "mtime": [1, 2]},
+        {"kind": "file", "path": "a/f", "mode": 420, "mtime": [-1, 2], "chunks": _CHUNKS},
+        {"kind": "link", "path64": base64.b64encode(b"\xff").decode(), "target": "a/f"},
+    ],
+}
+_CHECKPOINT: Final = {"step": 5, "metrics": {"loss": 0.5, "x": "NaN"}, "metadata": {"k": [1]}, "parent": 2, "size": 16}
+SEED_FENCE: Final = checked(_entry("FENCE", sequence=1, live=[], pod="p"))
+SEED_TINY: Final = checked(
+    _entry(
+        "CHECKPOINT",
+        **_CHECKPOINT
+        | {
+            "sequence": 2,
+            "live": [[2, 2]],
+            "parent": None,
+            "size": 10,
+            "manifest": {
+                "packs": [{"name": "inline", "size": 10}],
+                "nodes": [
+                    {
+                        "kind": "file",
+                        "path": "f",
+                        "mode": 420,
+                        "mtime": [0, 0],
+                        "chunks": [[0, 0, 10, blake3(PACK).hexdigest()]],
+                    }
+                ],
+            },
+            "data": base64.b64encode(PACK).decode(),
+        },
+    )
+)
+
+
+def seeds() -> Iterator[bytes]:
+    """Good inputs to begin with, for every target."""
+    yield _entry("FENCE", fence=3, pod=None)
+    yield _entry("CHECKPOINT", **_CHECKPOINT, manifest=_MANIFEST)
+    reference = {"name": PACK_NAME, "size": 10, "blake3": blake3(PACK).hexdigest()}
+    yield _entry("CHECKPOINT", **_CHECKPOINT, manifestObject=reference)
+    yield _entry("CHECKPOINT", **_CHECKPOINT | {"parent": {"uri": "s3://b/x", "sequence": 7}}, stub=True)
+    yield _entry("COMPLETE")
+    yield _entry("PRUNE", prunes=[[1, 2]])
+    yield _entry("PIN", target=2)
+    yield json.dumps(_MANIFEST).encode()
+    yield b'{"format": 1, "mode": "conditional"}'
+    yield b'{"format": 1, "mode": "scoped"}'
+    yield Document(3, 4, stop_requested=True, highest_attempt=9).encode()
+    yield b"s3://bucket/prefix/#12"
+    yield keys.log_key(5).encode()
+
+
+TARGETS: Final[dict[str, Callable[[bytes], None]]] = {
+    "entry": entry,
+    "manifest": a_manifest,
+    "store": a_store,
+    "format": a_format,
+    "document": document,
+    "names": names,
+}
