@@ -13,6 +13,8 @@ NODES ?= 2
 SECONDS ?= 60
 SCHEDULES ?= 100000
 SEED ?= 0
+KILLS ?= 10000
+RACES ?= 1000
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1|\2/' | column -ts'|'
@@ -34,6 +36,9 @@ test-fast: $(READY) ## Unit tests only
 
 test-all: $(READY) ## `test`, and the breaking patches of `mutants`
 	@$(PYTHON) -m tests.suites all
+
+torture: $(READY) ## Kill and freeze real writers at random points (KILLS=10000 RACES=1000 SEED=0)
+	@$(PYTHON) -m tests.torture --kills $(KILLS) --races $(RACES) --seed $(SEED)
 
 mutants: $(READY) ## One breaking patch per promise, and the named test that goes red
 	@$(PYTHON) -m tests.mutants
@@ -77,4 +82,4 @@ clean: ## Remove what the targets made inside this folder
 	@rm -rf $(VENV) .waypost .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
 	@find . -name __pycache__ -prune -exec rm -rf {} +
 
-.PHONY: help setup demo test test-fast test-all mutants simulate holes lint generate verify model fuzz bench cluster-up cluster-down clean
+.PHONY: help setup demo test test-fast test-all torture mutants simulate holes lint generate verify model fuzz bench cluster-up cluster-down clean

@@ -1,0 +1,84 @@
+"""A backend that notes every request before it is sent and after it was answered, and can freeze its process there.
+
+Of the requests only what they are about is noted; whoever reads the notes knows in the middle of what a process was
+when it ended: a request without its `done`.
+"""
+
+from __future__ import annotations
+
+import itertools
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Literal
+
+from waypost.backends.protocol import Backend
+
+Note = Callable[..., None]
+
+
+@dataclass(frozen=True)
+class Freeze:
+    """SIGSTOP to oneself right before or right after the n-th put of a CHECKPOINT."""
+
+    when: Literal["before", "after"]
+    nth: int
+
+
+class TracedBackend:
+    """`backend`, with a note of every request."""
+
+    def __init__(self, backend: Backend, note: Note, freeze: Freeze | None = None) -> None:
+        self._backend, self._note, self._freeze = backend, note, freeze
+        self._numbers, self._saves = itertools.count(1), itertools.count(1)
+
+    @property
+    def uri(self) -> str:
+        return self._backend.uri
+
+    def put_new(self, key: str, data: bytes) -> None:
+        with self._noted("put_new", key):
+            number = next(self._saves) if data.startswith(b'{"type":"CHECKPOINT"') else 0
+            self._stop_if_told("before", number)
+            self._backend.put_new(key, data)
+            self._stop_if_told("after", number)
+
+    def put(self, key: str, data: bytes | memoryview) -> None:
+        with self._noted("put", key):
+            self._backend.put(key, data)
+
+    def get(self, key: str, limit: int) -> bytes:
+        with self._noted("get", key):
+            return self._backend.get(key, limit)
+
+    def get_range(self, key: str, start: int, length: int) -> bytes:
+        with self._noted("get_range", key):
+            return self._backend.get_range(key, start, length)
+
+    def list(self, prefix: str, start_after: str = "", limit: int = 1000) -> list[str]:
+        with self._noted("list", prefix):
+            return self._backend.list(prefix, start_after, limit)
+
+    def delete(self, key: str) -> None:
+        with self._noted("delete", key):
+            self._backend.delete(key)
+
+    def close(self) -> None:
+        self._backend.close()
+
+    @contextmanager
+    def _noted(self, verb: str, key: str) -> Iterator[None]:
+        number = next(self._numbers)
+        self._note("request", number, verb, key.partition("/")[0])
+        try:
+            yield
+        finally:
+            self._note("done", number)
+
+    def _stop_if_told(self, when: Literal["before", "after"], number: int) -> None:
+        if self._freeze == Freeze(when, number):
+            self._note("freezing", when)
+            # at this very thread: another one would stop a little later, and this one with it
+            signal.pthread_kill(threading.get_ident(), signal.SIGSTOP)
