@@ -2,8 +2,8 @@
 
 Retries back off exponentially with jitter, within a budget of seconds that is stated in the error, and farther when
 the place asks for fewer requests. No single try may use the budget up: one that hangs is given up in time to try
-again. Once a stop order has come, what is left of the grace is the budget, pauses shrink to fit it, and a second is
-kept to say what became of the save.
+again. Once a stop order has come, what is left of the grace is the budget, pauses shrink to fit it, and two seconds
+are kept to say what became of the save.
 
 The one request that isn't repeated here is the put-if-absent of a log entry: after an unknown outcome the log has to
 look before it sends again (rule 3), so `put_new` says what is known and leaves the rest to its caller.
@@ -39,8 +39,8 @@ The client libraries tell nobody how far an upload has come, so a stall can't be
 """
 _THROTTLED: Final = 10
 """Times as long as after other troubles is the pause after 'slow down'."""
-_LAST_WORDS: Final = 1.0
-"""Seconds of the grace that are kept for telling how it ended."""
+_LAST_WORDS: Final = 2.0
+"""Seconds of the grace that are kept for telling how it ended, on a machine that is busy with its end."""
 _SHORTEST_TRY: Final = 1.0
 
 

@@ -23,7 +23,7 @@ pytestmark = [
     pytest.mark.parametrize("s3_server", ["versitygw"], indirect=True),
 ]
 
-PATIENT = Budget(seconds=60.0, answer=1.0, first_pause=0.02)
+PATIENT = Budget(seconds=60.0, answer=0.6, first_pause=0.02)
 LARGE = bytes(range(256)) * 1000
 REQUESTS = (
     ("GET", "format.json"),
