@@ -126,8 +126,13 @@ HELD: Final = (
     _rule(
         "O1",
         "FROM: three attempts, its owner at work, the network too",
-        INNER._replace(processes=writers(1, 2, 3), origin="always", origin_events=2, saves=1, delays=0),
+        INNER._replace(processes=writers(1, 2, 3), origin="always", origin_events=2, saves=1, delays=0, collect="no"),
         small=INNER._replace(origin="always", origin_events=2, saves=1, delays=0, collect="no"),
+    ),
+    _rule(
+        "O2",
+        "FROM: two attempts, two saves, one delay",
+        INNER._replace(origin="always", origin_events=3, collect="no"),
     ),
     _rule(
         "D1",
@@ -156,7 +161,7 @@ HELD: Final = (
     _rule(
         "E2",
         "an unreadable entry, three attempts",
-        INNER._replace(processes=writers(1, 2, 3), mishaps=1, damages="entries", delays=0),
+        INNER._replace(processes=writers(1, 2, 3), mishaps=1, damages="entries", delays=0, collect="no"),
     ),
     _rule(
         "E3",
