@@ -27,6 +27,9 @@ from waypost.backends.protocol import (
 from waypost.checkpoints import Checkpoints
 from waypost.errors import StorageError
 
+DEAD, ALIVE = "0" * 32, "1" * 32
+"""Names as unfinished files have them."""
+
 
 @pytest.fixture
 def backend(tmp_path: Path) -> FileBackend:
@@ -96,12 +99,12 @@ def test_what_a_killed_writer_left_is_removed_and_what_a_live_one_holds_is_not(
 ) -> None:
     scratch = tmp_path / "store" / ".tmp"
     scratch.mkdir(parents=True)
-    (scratch / "dead").write_bytes(b"half")
-    (scratch / "alive").write_bytes(b"half")
-    with open(scratch / "alive", "rb") as file:
+    (scratch / DEAD).write_bytes(b"half")
+    (scratch / ALIVE).write_bytes(b"half")
+    with open(scratch / ALIVE, "rb") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         backend.put_new("log/a", b"x")
-        assert os.listdir(scratch) == ["alive"]
+        assert os.listdir(scratch) == [ALIVE]
 
 
 def test_listing_is_in_byte_order_goes_on_and_looks_into_one_folder_only(backend: FileBackend) -> None:
