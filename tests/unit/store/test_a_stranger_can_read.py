@@ -6,6 +6,7 @@ import base64
 import json
 import os
 import re
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -20,24 +21,49 @@ PAGE = Path(__file__).parents[3] / "docs" / "format.md"
 # --- The stranger's reader -------------------------------------------------------------------------------------------
 
 
+class DamageError(Exception):
+    """Something is missing or wrong."""
+
+
+def require(condition: bool, what: str) -> None:
+    if not condition:
+        raise DamageError(what)
+
+
 def read_entry(raw: bytes) -> dict[str, Any]:
     match = re.search(rb',"check":"([0-9a-f]{64})"\}\Z', raw)
+    require(match is not None, "no check")
     assert match is not None
-    assert blake3(raw[: match.start()]).hexdigest() == match[1].decode()
+    require(blake3(raw[: match.start()]).hexdigest() == match[1].decode(), "wrong check")
     entry: dict[str, Any] = json.loads(raw)
+    require(entry["type"] in ("FENCE", "CHECKPOINT", "COMPLETE", "PRUNE", "PIN", "UNPIN", "BASE"), "unknown")
     return entry
 
 
 def entry_at(store: Path, sequence: int) -> dict[str, Any]:
-    entry = read_entry((store / "log" / f"{10**20 - 1 - sequence:020}.json").read_bytes())
-    assert entry["sequence"] == sequence
+    path = store / "log" / f"{10**20 - 1 - sequence:020}.json"
+    require(path.exists(), "missing entry")
+    entry = read_entry(path.read_bytes())
+    require(entry["sequence"] == sequence, "another's number")
     return entry
 
 
-def newest_checkpoint(store: Path) -> dict[str, Any]:
+def known(store: Path) -> tuple[dict[str, Any], bool]:
+    """The newest entry that can be read, and whether one above it can't; then the newest of a writer."""
+    assert json.loads((store / "format.json").read_text())["format"] == 1
     [newest, *_] = sorted(name for name in os.listdir(store / "log") if re.fullmatch(r"\d{20}\.json", name))
-    live = entry_at(store, 10**20 - 1 - int(newest[:20]))["live"]
-    return entry_at(store, live[-1][1])
+    doubtful, found = False, None
+    for sequence in range(10**20 - 1 - int(newest[:20]), 0, -1):
+        try:
+            entry = entry_at(store, sequence)
+        except DamageError:
+            doubtful = doubtful or found is None
+            continue
+        found = found or entry
+        if entry["type"] in ("FENCE", "CHECKPOINT", "COMPLETE"):
+            require(entry["attempt"] < 2**63 - 1, "deleted")
+            return found | {"completed": entry["type"] == "COMPLETE"}, doubtful
+    raise DamageError("no writer's entry can be read")
 
 
 def newest_checkpoint_of_scopes(store: Path) -> dict[str, Any]:
@@ -50,10 +76,46 @@ def newest_checkpoint_of_scopes(store: Path) -> dict[str, Any]:
     return read_entry((store / "log" / f"{scope}-{10**20 - 1 - sequence:020}.json").read_bytes())
 
 
-def stranger_restores(store: Path, target: Path) -> int:
-    record = json.loads((store / "format.json").read_text())
-    assert record["format"] == 1
-    entry = newest_checkpoint(store) if record["mode"] == "conditional" else newest_checkpoint_of_scopes(store)
+def live_in(ranges: list[list[int]], sequence: int) -> bool:
+    return any(first <= sequence <= last for first, last in ranges)
+
+
+def stranger_restores(store: Path, target: Path) -> int | None:
+    """The number of the checkpoint that was restored; None when nothing was saved yet. Raises DamageError."""
+    if json.loads((store / "format.json").read_text())["mode"] == "scoped":
+        entry = newest_checkpoint_of_scopes(store)
+        restore_one(store, entry, target)
+        return int(entry["sequence"])
+    log, doubtful = known(store)
+    live = log["live"]
+    require(bool(live) or not doubtful, "perhaps the only checkpoint can't be read")
+    sequence = live[-1][1] if live else None
+    while sequence is not None:
+        try:
+            restore_one(store, entry_at(store, sequence), target)
+        except DamageError:
+            shutil.rmtree(target, ignore_errors=True)
+            sequence = ancestor(store, live, sequence)
+        else:
+            return int(sequence)
+    require(not live, "nothing whole is left")
+    return None
+
+
+def ancestor(store: Path, live: list[list[int]], sequence: int) -> int | None:
+    while True:
+        try:
+            parent = entry_at(store, sequence)["parent"]
+        except DamageError:
+            parent = max((n for first, last in live for n in range(first, last + 1) if n < sequence), default=None)
+        if parent is None or isinstance(parent, dict):
+            return None
+        sequence = parent
+        if live_in(live, sequence):
+            return sequence
+
+
+def restore_one(store: Path, entry: dict[str, Any], target: Path) -> None:
     if "manifestObject" in entry:
         reference = entry["manifestObject"]
         raw = (store / "manifests" / reference["name"]).read_bytes()
@@ -64,7 +126,10 @@ def stranger_restores(store: Path, target: Path) -> int:
 
     def pack(index: int) -> bytes:
         name = manifest["packs"][index]["name"]
-        return base64.b64decode(entry["data"]) if name == "inline" else (store / "packs" / name).read_bytes()
+        if name == "inline":
+            return base64.b64decode(entry["data"])
+        require((store / "packs" / name).exists(), "missing pack")
+        return bytes((store / "packs" / name).read_bytes())
 
     def name(node: dict[str, Any], member: str) -> bytes:
         return base64.b64decode(node[f"{member}64"]) if f"{member}64" in node else os.fsencode(node[member])
@@ -84,15 +149,13 @@ def stranger_restores(store: Path, target: Path) -> int:
                         continue
                     index, offset, length, digest = chunk
                     data = pack(index)[offset : offset + length]
-                    assert blake3(data).hexdigest() == digest
+                    require(blake3(data).hexdigest() == digest, "wrong chunk")
                     file.write(data)
     for node in reversed(manifest["nodes"]):
         if node["kind"] != "link":
             path = os.path.join(os.fsencode(target), name(node, "path"))
             os.utime(path, ns=(0, node["mtime"][0] * 10**9 + node["mtime"][1]))
             os.chmod(path, node["mode"])
-    step: int = entry["step"]
-    return step
 
 
 # --- What it has to read ---------------------------------------------------------------------------------------------
@@ -112,11 +175,11 @@ def test_a_reader_written_from_the_page_restores_what_was_saved(tmp_path: Path) 
     os.utime(source / "small", ns=(0, -1_500_000_000))
     with Checkpoints(f"file://{store}", attempt=1) as checkpoints:
         checkpoints.save(b"tiny", step=1, wait=True)
-        assert stranger_restores(store, tmp_path / "tiny") == 1
+        assert stranger_restores(store, tmp_path / "tiny") == 2
         assert (tmp_path / "tiny" / "_dst_cp").read_bytes() == b"tiny"
         checkpoints.save(source, step=2, wait=True)
     Checkpoints(f"file://{store}", attempt=2).close()
-    assert stranger_restores(store, tmp_path / "restored") == 2
+    assert stranger_restores(store, tmp_path / "restored") == 3
     assert fingerprint(tmp_path / "restored") == fingerprint(source)
 
 
@@ -127,7 +190,7 @@ def test_a_large_manifest_is_found_too(tmp_path: Path) -> None:
         (source / f"{number}").write_bytes(b"%d" % number)
     with Checkpoints(f"file://{store}", attempt=1) as checkpoints:
         checkpoints.save(source, step=3, wait=True)
-    assert stranger_restores(store, tmp_path / "restored") == 3
+    assert stranger_restores(store, tmp_path / "restored") == 2
     assert fingerprint(tmp_path / "restored") == fingerprint(source)
 
 
@@ -139,10 +202,13 @@ def test_a_store_without_conditional_writes_is_read_too(tmp_path: Path) -> None:
         checkpoints.save(b"one", step=1, wait=True)
         checkpoints.save(os.urandom(100_000), step=2, wait=True)
     Checkpoints(f"file://{store}", attempt=2).close()
-    assert stranger_restores(store, tmp_path / "handed on") == 2
+    assert stranger_restores(store, tmp_path / "handed on") == 4
     with Checkpoints(f"file://{store}", attempt=3) as checkpoints:
         checkpoints.save(b"three", step=3, wait=True)
-    assert stranger_restores(store, tmp_path / "restored") == 3
+    with Checkpoints(f"file://{store}") as reader:
+        latest = reader.latest()
+    assert latest is not None
+    assert stranger_restores(store, tmp_path / "restored") == latest.sequence
     assert (tmp_path / "restored" / "_dst_cp").read_bytes() == b"three"
 
 
