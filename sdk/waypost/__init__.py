@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from waypost.task import task
 
 if TYPE_CHECKING:
-    from waypost.checkpoints import CheckpointInfo, Checkpoints
+    from waypost.checkpoints import CheckpointInfo, Checkpoints, Group
     from waypost.context import current_context
     from waypost.errors import (
         AttemptRefusedError,
@@ -41,6 +41,7 @@ __all__ = [
     "ConfigurationError",
     "CorruptCheckpointError",
     "FencedError",
+    "Group",
     "RecoverableError",
     "StopRequested",
     "StorageError",
@@ -57,6 +58,7 @@ __all__ = [
 _HOMES = {
     "CheckpointInfo": "waypost.checkpoints",
     "Checkpoints": "waypost.checkpoints",
+    "Group": "waypost.checkpoints",
     "current_context": "waypost.context",
     "on_preemption": "waypost.stop",
     "preemption_requested": "waypost.stop",

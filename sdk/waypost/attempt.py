@@ -24,6 +24,7 @@ from typing import TypedDict, Unpack
 from waypost import contract, ending
 from waypost.errors import ConfigurationError
 from waypost.log import logger
+from waypost.store.group import standing
 
 MAX_ATTEMPT = 2**63 - 2
 """The highest attempt; 2^63-1 is the fence of a deleted store."""
@@ -150,7 +151,8 @@ _report_pid = 0
 def report() -> Report | None:
     """Return the report of this process's attempt; None without a contract and in a forked child.
 
-    The first call writes the first record and makes uncaught errors set the exit code that the operator judges by
+    Of several ranks in a pod rank 0 alone writes it: they share one file, and it is rank 0 that commits. The first
+    call writes the first record and makes uncaught errors set the exit code that the operator judges by
     (`ending.install_hook`). Raises ConfigurationError for an environment that can't be meant.
     """
     global _report, _report_pid
@@ -159,7 +161,8 @@ def report() -> Report | None:
             told = Contract.from_env()
             if told is None:
                 return None
-            _report, _report_pid = Report(told.attempt, told.termination_log), os.getpid()
+            path = told.termination_log if standing(os.environ)[0] == 0 else None
+            _report, _report_pid = Report(told.attempt, path), os.getpid()
             _report.update()
             ending.install_hook(_report)
         return _report if _report_pid == os.getpid() else None

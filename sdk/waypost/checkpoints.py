@@ -7,6 +7,7 @@ through the attempt's document (`waypost.attempt`), and a stop order reaches the
 
 from __future__ import annotations
 
+import dataclasses
 import os
 from collections.abc import Mapping
 from types import TracebackType
@@ -19,11 +20,12 @@ from waypost.backends.protocol import Backend
 from waypost.errors import CompletedError, ConfigurationError
 from waypost.log import logger
 from waypost.store import format as store_format
-from waypost.store import sources
+from waypost.store import parts, sources
 from waypost.store.annotations import checked_metadata, checked_metrics, checked_step
-from waypost.store.calls import SAVING, STARTING, Budget, Calls
+from waypost.store.calls import SAVING, STARTING, TOGETHER, Budget, Calls
 from waypost.store.entries import Checkpoint
 from waypost.store.format import Mode
+from waypost.store.group import Group
 from waypost.store.handle import WritingHandle, release, share
 from waypost.store.info import CheckpointInfo, SaveHandle
 from waypost.store.journal import Journal
@@ -31,7 +33,7 @@ from waypost.store.manifest import Manifest
 from waypost.store.packs import read_file, read_pieces
 from waypost.store.placing import Place
 from waypost.store.reading import Reading
-from waypost.store.request import Select, chosen_uri, chosen_writer, part_of, refuse_ranks, selection
+from waypost.store.request import Select, chosen_group, chosen_uri, chosen_writer, part_of, selection
 from waypost.store.resuming import BASE, Delivered, Resuming, Take, Which
 from waypost.store.saver import Job
 from waypost.store.seams import Seams
@@ -41,9 +43,10 @@ from waypost.store.start_point import StartPoint
 from waypost.store.tree import Kind
 from waypost.store.voice import Voice
 
-__all__ = ["BASE", "CheckpointInfo", "Checkpoints", "SaveHandle", "preflight"]
+__all__ = ["BASE", "CheckpointInfo", "Checkpoints", "Group", "SaveHandle", "preflight"]
 
 T = TypeVar("T")
+Part = int | Literal["all"] | None
 
 
 class Checkpoints:
@@ -54,6 +57,11 @@ class Checkpoints:
     document already says `completed`), StorageError, ConfigurationError, StopRequested (SIGTERM came first).
     With `attempt=None`, or with any URI but the contract's and no attempt, the store is opened read-only.
     Handles of one process on one store share the connection, the fence and the queue.
+
+    `group`: where a launcher has started several ranks of one program (torchrun, mpirun, srun), they write together:
+    each rank opens the store, and every rank restores, saves and completes equally often and in the same order. A
+    checkpoint then holds a part of each rank, or isn't made. A Group says so by hand; None writes alone, which only
+    rank 0 may.
     """
 
     def __init__(
@@ -61,18 +69,24 @@ class Checkpoints:
         uri: str | os.PathLike[str] | None = None,
         *,
         attempt: int | Literal["contract"] | None = "contract",
+        group: Group | Literal["launched"] | None = "launched",
         backend: Backend | None = None,
         seams: Seams | None = None,
         starting: Budget = STARTING,
         saving: Budget = SAVING,
+        together: Budget = TOGETHER,
     ) -> None:
-        """`backend` (in place of `uri`), `seams`, `starting` and `saving` are for tests."""
+        """`backend` (in place of `uri`), `seams` and the budgets are for tests."""
         report()  # before anything can fail: from here on an uncaught error sets the exit code the operator judges by
         told = Contract.from_env()
         if backend is None:
             backend = open_backend(chosen_uri(uri, told))
-        voice = Voice(ours=told is None or canonical_uri(told.destination) == backend.uri)
-        writer = chosen_writer(attempt, told if voice.ours else None, told)
+        ours = told is None or canonical_uri(told.destination) == backend.uri
+        writer = chosen_writer(attempt, told if ours else None, told)
+        if writer is not None:
+            writer = dataclasses.replace(writer, group=chosen_group(group, backend.uri))
+        self._group = None if writer is None else writer.group
+        voice = Voice(ours=ours, group=self._group)
         calls = Calls(backend, seams or Seams(), saving, grace=voice.remaining_grace)
         start_point = None
         if voice.ours and told is not None and told.starts_from is not None:
@@ -82,8 +96,7 @@ class Checkpoints:
         if writer is None:
             self._log, self._mode = None, store_format.known_mode(calls)
         else:
-            refuse_ranks(backend.uri)
-            self._writing = self._take_over(calls, writer, starting, start_point)
+            self._writing = self._take_over(calls, writer, starting, start_point, together)
             self._log, start_point = self._writing.log, self._writing.start_point
         self._calls = calls if self._log is None else self._log.journal.calls
         self._start_point = start_point
@@ -92,10 +105,11 @@ class Checkpoints:
     _writing: WritingHandle | None
 
     def _take_over(
-        self, calls: Calls, writer: Writer, starting: Budget, start_point: StartPoint | None
+        self, calls: Calls, writer: Writer, starting: Budget, start_point: StartPoint | None, together: Budget
     ) -> WritingHandle:
         try:
-            writing = share(calls, writer, stop.check_start, self._voice.committed, starting, start_point)
+            committed = self._voice.committed
+            writing = share(calls, writer, stop.check_start, committed, starting, start_point, together)
         except CompletedError:
             self._voice.tell(completed=True)
             raise
@@ -156,6 +170,7 @@ class Checkpoints:
         select: Select | None = None,
         *,
         replace: bool = False,
+        rank: Part = None,
     ) -> CheckpointInfo | None:
         """Make the folder `path` hold exactly the checkpoint, and return which one; None when nothing was saved yet.
 
@@ -166,6 +181,10 @@ class Checkpoints:
         bytes comes back as the file `_dst_cp`, a file under its name. Damage falls back along the parents, loudly,
         unless a number was given.
 
+        `rank`, for a checkpoint saved by several ranks: whose part to restore, "all" (a folder for each rank, named by
+        its number), or None for one's own part in a group and all outside. In a group every rank has to restore, each
+        to a path of its own, and all get the same checkpoint; naming a number, one rank may restore by itself.
+
         Raises CorruptCheckpointError when nothing whole is left, CheckpointPrunedError for a number that isn't live,
         FencedError, StorageError (of the store, or of the local disk), ConfigurationError for an occupied folder or a
         selected path that the checkpoint doesn't have, StopRequested after SIGTERM. Whatever is raised, the folder is
@@ -174,9 +193,10 @@ class Checkpoints:
         selected = None if select is None else selection(select)
         place = Place(path, replace=replace)
 
-        def take(calls: Calls, entry: Checkpoint, manifest: Manifest) -> None:
+        def take(calls: Calls, entry: Checkpoint, whole: Manifest) -> None:
             label = f"{calls.backend.uri}#{entry.sequence}"
-            part = manifest if selected is None else part_of(manifest, selected, label)
+            part = parts.chosen(entry, whole, rank, self._group)
+            part = part if selected is None else part_of(part, selected, label)
             place.fill(part, read_pieces(calls, entry, part), label)
 
         delivered = self._deliver(take, checkpoint)
@@ -185,14 +205,15 @@ class Checkpoints:
         logger.info("restored checkpoint %s to %s", delivered.info, place.path)
         return delivered.info
 
-    def read_bytes(self, checkpoint: Which = None) -> bytes | None:
+    def read_bytes(self, checkpoint: Which = None, *, rank: Part = None) -> bytes | None:
         """Return the content of a checkpoint that is one file; None when nothing was saved yet.
 
         Raises ConfigurationError (a ValueError) when it isn't exactly one file, and what `restore` raises. Counts as
-        a restore.
+        a restore, also by `rank`.
         """
 
-        def take(calls: Calls, entry: Checkpoint, manifest: Manifest) -> bytes:
+        def take(calls: Calls, entry: Checkpoint, whole: Manifest) -> bytes:
+            manifest = parts.chosen(entry, whole, rank, self._group)
             files = [node for node in manifest.nodes if node.kind is not Kind.FOLDER]
             if len(files) != 1 or files[0].kind is not Kind.FILE:
                 raise ConfigurationError(
@@ -218,6 +239,9 @@ class Checkpoints:
         The upload goes on in the background, one at a time; behind it the newest save takes the place of older ones,
         which end as superseded. `wait=True` returns when the save is durable, and is never superseded.
 
+        In a group every rank saves, with the same step; metrics and metadata are those of rank 0. No save is superseded
+        there: each waits for the one before, and it fails, in all ranks, when one rank doesn't take part.
+
         Raises the error of an earlier save that nobody has been told of and no later one has made good, FencedError
         and CompletedError when the store is no longer this attempt's, OSError when the source can't be read or
         changes meanwhile, ConfigurationError, and StopRequested by the rules of the stop order; with `wait=True` also
@@ -226,13 +250,15 @@ class Checkpoints:
         self._voice.before_save()
         writing = self._open_writing()
         writing.log.require_open()
+        ordinal = writing.turn()
         writing.saver.raise_failure()
         number, plain = checked_step(step), checked_metrics(metrics)
         extra = checked_metadata(metadata, plain)
         content = sources.look(source)
         copied = None if wait else sources.copy_if_possible(content)
         in_place = copied is None
-        job: Job[CheckpointInfo] = Job(copied or content, number, plain, extra, keeps_turn=in_place)
+        keeps_turn = in_place or ordinal is not None
+        job: Job[CheckpointInfo] = Job(copied or content, number, plain, extra, keeps_turn, ordinal)
         writing.saver.submit(job)
         saving = SaveHandle(job.latch)
         if in_place:

@@ -58,6 +58,10 @@ ENV_GRACE_SECONDS: Final = "WAYPOST_GRACE_SECONDS"
 """Seconds between SIGTERM and SIGKILL: what the last save may take."""
 ENV_TERMINATION_LOG: Final = "WAYPOST_TERMINATION_LOG"
 """Path of the termination message file of the task container."""
+ENV_GROUP: Final = "WAYPOST_GROUP"
+"""For launchers that the SDK doesn't know, with the next two, set by the user: names one execution of all ranks."""
+ENV_RANK: Final = "WAYPOST_RANK"
+ENV_WORLD_SIZE: Final = "WAYPOST_WORLD_SIZE"
 ENV_NAMES: Final = (
     ENV_CHECKPOINT_DST,
     ENV_CHECKPOINT_SRC,

@@ -7,6 +7,10 @@ afterwards, by `StopRequested` (a SystemExit with code 75) out of `write()`, `sa
 unless the program has asked `preemption_requested()` or registered a callback and so decides itself. A start or a
 restore is aborted, and the FENCE not sent if it wasn't yet.
 
+Among several ranks SIGTERM comes from their launcher, which sends it just as well when a rank has failed: that mustn't
+pass for a preemption. There `stopRequested` is told with the first save confirmed after it, which shows that all
+ranks were alive.
+
 Three things shape the code. The handler interrupts the main thread anywhere, so it takes no lock that the main
 thread may hold: flags are plain assignments, the report is made for it, its own words go out by one system call.
 Callbacks run in a thread of their own, because one that saves would otherwise wait for a lock held by the very save
@@ -32,6 +36,7 @@ from waypost import attempt
 from waypost.contract import DocumentReason
 from waypost.errors import StopRequested
 from waypost.log import logger, say
+from waypost.store.group import standing
 
 SHELLS: Final = frozenset({"sh", "ash", "bash", "busybox", "csh", "dash", "fish", "ksh", "mksh", "tcsh", "zsh"})
 
@@ -90,9 +95,8 @@ class StopOrder:
             return  # the program's handler, set after ours, called ours in its turn
         if self._since is None:
             self._since = self._clock()
-            told = attempt.report()
-            if told is not None:
-                told.update(stop_requested=True)
+            if not standing(os.environ)[1]:
+                self._tell()
             say("SIGTERM: this attempt has to stop" + ("" if self._taken_over else "; it ends with its next save"))
             for callback in self._callbacks:
                 self._call(callback)
@@ -182,10 +186,17 @@ class StopOrder:
         if self.requested:
             self._end("stop requested before the attempt had started")
 
-    def note_commit(self) -> None:
-        """Remember that a save was confirmed; from any thread, never raises."""
+    def note_commit(self, *, by_all: bool = False) -> None:
+        """Remember that a save was confirmed, `by_all` ranks of a group or alone; from any thread, never raises."""
         if self.requested:
             self._saved_since = True
+            if by_all:
+                self._tell()
+
+    def _tell(self) -> None:
+        told = attempt.report()
+        if told is not None:
+            told.update(stop_requested=True)
 
     def before_save(self) -> None:
         """Raise StopRequested when a save confirmed in the background has already honoured the stop order."""

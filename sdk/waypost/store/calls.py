@@ -59,6 +59,8 @@ STARTING = Budget(seconds=30.0)
 """Before the program runs: giving up costs nothing, for the operator starts the attempt again."""
 SAVING = Budget(seconds=120.0)
 """While the program runs: giving up costs progress."""
+TOGETHER = Budget(seconds=600.0, first_pause=0.05, longest_pause=1.0)
+"""How long a rank waits for the others in a call that all make together."""
 
 
 def _no_stop_order() -> None:
@@ -222,8 +224,11 @@ class Patience:
 
         return left
 
-    def pause(self, trouble: UnreachableError) -> bool:
-        """Sleep before the next try; False, without sleeping, when the budget is spent."""
+    def pause(self, trouble: UnreachableError | None = None) -> bool:
+        """Sleep before the next try; False, without sleeping, when the budget is spent.
+
+        Without trouble, what is waited for just isn't there yet.
+        """
         first = self._budget.first_pause * (_THROTTLED if isinstance(trouble, ThrottledError) else 1)
         pause = min(self._budget.longest_pause, first * 2 ** min(self._tries - 1, 32))
         pause *= 0.5 + self._seams.chance() / 2

@@ -78,13 +78,13 @@ class ConditionalJournal:
 
     def look_again(self) -> State:
         """The state at the very end: where a LIST points to, and on from there by number."""
-        state, _ = self._read_forward(self.survey())
+        state, _ = self.read_forward(self.survey())
         return state
 
     def still_held(self, state: State) -> State:
         """The state at the very end; raises FencedError when a FENCE stands behind `state`."""
         uri, holder = self.calls.backend.uri, state
-        state, met = self._read_forward(state)
+        state, met = self.read_forward(state)
         for entry in met:
             if isinstance(entry, Fence):
                 if state.deleted:
@@ -101,7 +101,7 @@ class ConditionalJournal:
         nonce = self.calls.seams.nonce()
         issued.add(nonce)
         while True:
-            newest_fence = functools.partial(self._fence_at, state.fence)
+            newest_fence = functools.partial(self.fence_at, state.fence)
             require_free(self.calls.backend.uri, state, writer, issued, newest_fence)
             sequence = state.last_seen + 1
             fence = Fence(
@@ -113,6 +113,8 @@ class ConditionalJournal:
                 live=state.live,
                 pinned=state.pinned,
                 pod=writer.pod,
+                group=None if writer.group is None else writer.group.token,
+                ranks=1 if writer.group is None else writer.group.size,
             )
             try:
                 standing = self.put(fence)
@@ -123,7 +125,7 @@ class ConditionalJournal:
                 state = state.after(standing)
                 if standing.nonce == nonce:
                     return state
-            state, _ = self._read_forward(state)
+            state, _ = self.read_forward(state)
 
     def first_ordinal(self) -> int:
         """No two writers have the same fence, and names carry it."""
@@ -161,7 +163,7 @@ class ConditionalJournal:
             error.outcome = "unknown"
             raise
 
-    def _read_forward(self, state: State) -> tuple[State, list[Entry]]:
+    def read_forward(self, state: State) -> tuple[State, list[Entry]]:
         """Read on from `state` to the end of the log, by number: the state there, and what was read.
 
         Entries that can't be read are passed, loudly: their numbers are taken whatever they were.
@@ -180,7 +182,8 @@ class ConditionalJournal:
             state = state.after(entry)
             met.append(entry)
 
-    def _fence_at(self, sequence: int) -> Fence | None:
+    def fence_at(self, sequence: int) -> Fence | None:
+        """The FENCE at this number, None if it can't be read."""
         try:
             fence = self.read(sequence)
         except UnreadableEntryError:

@@ -73,11 +73,7 @@ class Entry:
             **({"scopes": self.scopes.to_json()} if self.scopes.row else {}),
             **self._members(),
         }
-        body = json.dumps(record, separators=(",", ":"), allow_nan=False).encode("ascii")[:-1]
-        raw = body + b',"check":"' + blake3(body).hexdigest().encode("ascii") + b'"}'
-        if len(raw) > keys.MAX_ENTRY:
-            raise ValueError(f"a log entry of {len(raw)} bytes is larger than {keys.MAX_ENTRY}")
-        return raw
+        return seal(record)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -87,9 +83,13 @@ class Fence(Entry):
     type: ClassVar[str] = "FENCE"
     pod: str | None
     """UID of the writer's pod: the same attempt may start again only in the same pod."""
+    group: str | None = None
+    """The token of the execution, if it has several ranks: those above 0 look for it."""
+    ranks: int = 1
+    """How many ranks it has."""
 
     def _members(self) -> dict[str, Any]:
-        return {"pod": self.pod}
+        return {"pod": self.pod} | ({} if self.group is None else {"group": self.group, "ranks": self.ranks})
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -135,6 +135,10 @@ class Checkpoint(Entry):
     """The manifest itself, where to find it, or None in a stub."""
     data: bytes | None = None
     """The content, if it stands in the entry."""
+    ranks: int | None = None
+    """How many ranks saved it together: then each one's part is a folder named by its rank. None: a single writer."""
+    ordinal: int | None = None
+    """With ranks: which of the calls they made together saved it."""
 
     def _members(self) -> dict[str, Any]:
         members: dict[str, Any] = {
@@ -144,13 +148,9 @@ class Checkpoint(Entry):
             "parent": dataclasses.asdict(self.parent) if isinstance(self.parent, Origin) else self.parent,
             "size": self.size,
         }
-        match self.manifest:
-            case None:
-                members["stub"] = True
-            case ManifestObject(name=name, size=size, digest=digest):
-                members["manifestObject"] = {"name": name, "size": size, "blake3": digest}
-            case manifest:
-                members["manifest"] = manifest
+        if self.ranks is not None:
+            members |= {"ranks": self.ranks, "ordinal": self.ordinal}
+        members |= {"stub": True} if self.manifest is None else manifest_members(self.manifest)
         if self.data is not None:
             members["data"] = base64.b64encode(self.data).decode("ascii")
         return members
@@ -204,16 +204,51 @@ def decode(raw: bytes, sequence: int) -> Entry:
         raise UnreadableEntryError(f"log entry {sequence} can't be read: {error}") from error
 
 
-def _decode(raw: bytes, sequence: int) -> Entry:
+def seal(record: Mapping[str, Any]) -> bytes:
+    """A record as it stands in the store, its check at its end; raises ValueError beyond MAX_ENTRY."""
+    body = json.dumps(record, separators=(",", ":"), allow_nan=False).encode("ascii")[:-1]
+    raw = body + b',"check":"' + blake3(body).hexdigest().encode("ascii") + b'"}'
+    if len(raw) > keys.MAX_ENTRY:
+        raise ValueError(f"a record of {len(raw)} bytes is larger than {keys.MAX_ENTRY}")
+    return raw
+
+
+def unseal(raw: bytes) -> Members:
+    """The record that was sealed; raises ValueError for anything but a whole one, RecursionError."""
     if len(raw) > keys.MAX_ENTRY:
         raise ValueError(f"it has {len(raw)} bytes, more than {keys.MAX_ENTRY}")
     match = _CHECK.search(raw)
     if match is None:
-        raise ValueError("it doesn't end in its check: it is truncated, or no entry of this format")
+        raise ValueError("it doesn't end in its check: it is truncated, or no record of this format")
     if blake3(raw[: match.start()]).hexdigest().encode("ascii") != match[1]:
         raise ValueError("its check doesn't match its content")
-    record = json.loads(raw.decode("ascii"), parse_float=_finite, parse_constant=_finite)
-    fields = Members(record)
+    return Members(json.loads(raw.decode("ascii"), parse_float=_finite, parse_constant=_finite))
+
+
+def manifest_members(manifest: Mapping[str, Any] | ManifestObject) -> dict[str, Any]:
+    """How a record names a manifest."""
+    if isinstance(manifest, ManifestObject):
+        reference = {"name": manifest.name, "size": manifest.size, "blake3": manifest.digest}
+        return {"manifestObject": reference}
+    return {"manifest": manifest}
+
+
+def manifest_of(fields: Members) -> Mapping[str, Any] | ManifestObject | None:
+    """The manifest that a record names, None if it names none; raises ValueError."""
+    if "manifest" in fields.record:
+        return fields.mapping("manifest")
+    if "manifestObject" not in fields.record:
+        return None
+    reference = Members(fields.record["manifestObject"])
+    name = reference.text("name")
+    if not keys.is_object_name(name):
+        raise ValueError(f"its manifest's name {name!r} isn't one")
+    size = reference.integer("size", high=keys.MAX_MANIFEST)
+    return ManifestObject(name=name, size=size, digest=reference.text("blake3"))
+
+
+def _decode(raw: bytes, sequence: int) -> Entry:
+    fields = unseal(raw)
     common: dict[str, Any] = {
         "sequence": fields.integer("sequence", low=1),
         "attempt": fields.integer("attempt"),
@@ -222,16 +257,21 @@ def _decode(raw: bytes, sequence: int) -> Entry:
         "time": parse_time(fields.text("time")),
         "live": fields.sequences("live"),
         "pinned": fields.sequences("pinned"),
-        "scopes": Scopes.from_json(record.get("scopes", [])),
+        "scopes": Scopes.from_json(fields.record.get("scopes", [])),
     }
     if common["sequence"] != sequence:
         raise ValueError(f"it says that it is entry {common['sequence']}")
     for member in ("live", "pinned"):
         if (common[member].newest or 0) > sequence:
             raise ValueError(f"its member {member!r} names entries that come after it")
-    match record.get("type"):
+    match fields.record.get("type"):
         case Fence.type:
-            return Fence(**common, pod=fields.optional_text("pod"))
+            return Fence(
+                **common,
+                pod=fields.optional_text("pod"),
+                group=fields.optional_text("group"),
+                ranks=fields.optional_integer("ranks", low=1) or 1,
+            )
         case Base.type:
             return Base(**common)
         case Checkpoint.type:
@@ -249,18 +289,9 @@ def _decode(raw: bytes, sequence: int) -> Entry:
 
 
 def _checkpoint(fields: Members, common: dict[str, Any]) -> Checkpoint:
-    manifest: Mapping[str, Any] | ManifestObject | None = None
     data: bytes | None = None
-    if "manifest" in fields.record:
-        manifest = fields.mapping("manifest")
-    elif "manifestObject" in fields.record:
-        reference = Members(fields.record["manifestObject"])
-        name = reference.text("name")
-        if not keys.is_object_name(name):
-            raise ValueError(f"its manifest's name {name!r} isn't one")
-        size = reference.integer("size", high=keys.MAX_MANIFEST)
-        manifest = ManifestObject(name=name, size=size, digest=reference.text("blake3"))
-    elif fields.record.get("stub") is not True:
+    manifest = manifest_of(fields)
+    if manifest is None and fields.record.get("stub") is not True:
         raise ValueError("it has no manifest, and isn't a stub")
     if "data" in fields.record:
         try:
@@ -276,6 +307,8 @@ def _checkpoint(fields: Members, common: dict[str, Any]) -> Checkpoint:
         size=fields.integer("size"),
         manifest=manifest,
         data=data,
+        ranks=fields.optional_integer("ranks", low=2),
+        ordinal=fields.optional_integer("ordinal", low=1),
     )
 
 

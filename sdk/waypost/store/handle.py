@@ -18,11 +18,15 @@ from waypost import attempt, ending, stop
 from waypost.errors import ConfigurationError, StorageError
 from waypost.log import logger
 from waypost.store import format as store_format
-from waypost.store.calls import STARTING, Budget, Calls
+from waypost.store.calls import STARTING, TOGETHER, Budget, Calls
 from waypost.store.entries import Checkpoint, Complete, Origin
+from waypost.store.following import FollowedLog
 from waypost.store.info import CheckpointInfo
+from waypost.store.joining import join, require_conditional
+from waypost.store.journal import Journal
 from waypost.store.log import Log, Stamp
-from waypost.store.packs import SIZES, Sizes, Uploads
+from waypost.store.packs import SIZES, Sizes, Uploaded, Uploads
+from waypost.store.ranks import Leader, Member
 from waypost.store.saver import Job, Saver
 from waypost.store.start import IssuedFences, Writer
 from waypost.store.start_point import StartPoint
@@ -42,18 +46,31 @@ class WritingHandle:
         issued: IssuedFences | None = None,
         sizes: Sizes = SIZES,
         start_point: StartPoint | None = None,
+        together: Budget = TOGETHER,
     ) -> None:
-        """Probe the store if need be, walk its log, append the FENCE; without a CHECKPOINT, ask the start point.
+        """Probe the store if need be, walk its log, append the FENCE; or, as a rank above 0, join that of rank 0.
+
+        Without a CHECKPOINT, ask the start point.
 
         `interrupt` is called between the requests of the start and may raise; `committed` at each confirmed save, in
-        the saver's thread. `issued` are the FENCEs of this process.
+        the saver's thread; `together` is how long a rank waits for the others. `issued` are the FENCEs of this process.
         """
         self.uri, self.writer, self.pid, self.users = calls.backend.uri, writer, os.getpid(), 0
         self.calls, self._committed = calls, committed
-        begin = calls.interruptible(interrupt, starting)
-        journal = store_format.journal_of(store_format.prepare(begin), begin)
-        state = journal.take_over(writer, _issued if issued is None else issued)
-        self.log = Log(journal.through(calls), writer.attempt, state.fence, state)
+        group = writer.group
+        nonce = "" if group is None else calls.seams.nonce()
+        self.log: Log
+        journal: Journal
+        if group is not None and group.rank > 0:
+            journal, state = join(calls.interruptible(interrupt, together), writer, group, nonce)
+            self.log = FollowedLog(journal.through(calls), writer.attempt, state.fence, state)
+        else:
+            begin = calls.interruptible(interrupt, starting)
+            journal = store_format.journal_of(store_format.prepare(begin), begin)
+            if group is not None:
+                require_conditional(journal)
+            state = journal.take_over(writer, _issued if issued is None else issued)
+            self.log = Log(journal.through(calls), writer.attempt, state.fence, state)
         self.base: int | Origin | None = state.live.newest
         """What this attempt resumes from: the newest live checkpoint at its FENCE, or what was restored instead."""
         self.start_point = start_point
@@ -61,7 +78,15 @@ class WritingHandle:
             start_point.find(interrupt, starting)
             self.base = start_point.origin
         self.saver: Saver[CheckpointInfo] = Saver(self._save, calls.seams.worker("waypost-saver"))
-        self._uploads = Uploads(calls, state.fence, sizes, journal.first_ordinal())
+        rank, size = (0, 1) if group is None else (group.rank, group.size)
+        self._uploads = Uploads(calls, state.fence, sizes, journal.first_ordinal() + rank, size)
+        self.ranks: Leader | Member | None = None
+        """The other ranks' counterpart, if this process is one of several."""
+        if isinstance(self.log, FollowedLog):
+            assert group is not None
+            self.ranks = Member(self.log, calls, group, nonce, self._uploads, together)
+        elif group is not None:
+            self.ranks = Leader(calls, group, state.fence, nonce, self._uploads, together)
 
     def resumed(self, restored: int | Origin) -> bool:
         """A checkpoint was restored: until the first commit, it is what this attempt goes on from. Whether it is."""
@@ -69,6 +94,14 @@ class WritingHandle:
             return False
         self.base = restored
         return True
+
+    def turn(self) -> int | None:
+        """Begin a call that all ranks make together: wait for the saves before it. Its ordinal; None without ranks."""
+        if self.ranks is None:
+            return None
+        ordinal = self.ranks.next_ordinal()
+        self.saver.drain(None)
+        return ordinal
 
     def flush(self, timeout: float | None = None) -> None:
         """Wait for everything submitted. Raises what went wrong and nobody was told, StorageError after `timeout`."""
@@ -79,9 +112,10 @@ class WritingHandle:
         self.saver.raise_failure()
 
     def complete(self) -> None:
-        """Flush, and end the log with COMPLETE."""
+        """Flush, and end the log with COMPLETE; with several ranks once all have come to this."""
+        ordinal = self.turn()
         self.flush()
-        latch = self.saver.call(lambda: self.log.append(self._complete_entry))
+        latch = self.saver.call(lambda: self._end_log(ordinal))
         latch.wait()
         if (error := latch.tell()) is not None:
             raise error
@@ -98,12 +132,18 @@ class WritingHandle:
 
     def _save(self, job: Job[CheckpointInfo]) -> CheckpointInfo:
         self.log.require_open()
-        uploaded = self._uploads.upload(job.content)
+        entry = self.ranks.save(job) if isinstance(self.ranks, Member) else self._append(job)
+        info = CheckpointInfo.of(entry)
+        self._committed(info)
+        return info
+
+    def _append(self, job: Job[CheckpointInfo]) -> Checkpoint:
+        uploaded = self._upload(job)
 
         def build(state: State, stamp: Stamp) -> Checkpoint:
             nonlocal uploaded
             if not self._uploads.may_name(uploaded):
-                uploaded = self._uploads.upload(job.content)
+                uploaded = self._upload(job)
             return Checkpoint(
                 sequence=stamp.sequence,
                 attempt=stamp.attempt,
@@ -119,13 +159,23 @@ class WritingHandle:
                 size=uploaded.size,
                 manifest=uploaded.manifest,
                 data=uploaded.data,
+                ranks=None if self.ranks is None else self.ranks.group.size,
+                ordinal=job.ordinal,
             )
 
         entry = self.log.append(build)
         self._uploads.named(uploaded)
-        info = CheckpointInfo.of(entry)
-        self._committed(info)
-        return info
+        return entry
+
+    def _upload(self, job: Job[CheckpointInfo]) -> Uploaded:
+        return self.ranks.upload(job) if isinstance(self.ranks, Leader) else self._uploads.upload(job.content)
+
+    def _end_log(self, ordinal: int | None) -> None:
+        if self.ranks is not None:
+            assert ordinal is not None
+            self.ranks.complete(ordinal)
+        if not isinstance(self.ranks, Member):
+            self.log.append(self._complete_entry)
 
     @staticmethod
     def _complete_entry(state: State, stamp: Stamp) -> Complete:
@@ -152,6 +202,7 @@ def share(
     committed: Callable[[CheckpointInfo], None],
     starting: Budget = STARTING,
     start_point: StartPoint | None = None,
+    together: Budget = TOGETHER,
 ) -> WritingHandle:
     """This process's handle on the store, opened by `calls` if need be; to be given back by `release`.
 
@@ -161,7 +212,9 @@ def share(
     with _lock:
         handle = _open.get(uri)
         if handle is None:
-            handle = _open[uri] = WritingHandle(calls, writer, interrupt, committed, starting, start_point=start_point)
+            handle = _open[uri] = WritingHandle(
+                calls, writer, interrupt, committed, starting, start_point=start_point, together=together
+            )
         elif handle.pid != os.getpid():
             raise ConfigurationError(
                 f"{uri} is open in process {handle.pid}, which forked this one: only one of the two can write. Save "
@@ -169,8 +222,7 @@ def share(
             )
         elif handle.writer != writer:
             raise ConfigurationError(
-                f"this process has {uri} open as attempt {handle.writer.attempt}, so it can't open it as attempt "
-                f"{writer.attempt}; close the first"
+                f"this process has {uri} open as {handle.writer}, so it can't open it as {writer}; close the first"
             )
         handle.users += 1
         return handle

@@ -17,6 +17,7 @@ LOG: Final = "log/"
 PACKS: Final = "packs/"
 MANIFESTS: Final = "manifests/"
 PROBE: Final = "probe/"
+PARTS: Final = "parts/"
 
 KIB: Final = 1024
 MIB: Final = 1024 * KIB
@@ -55,6 +56,17 @@ def log_sequence(key: str) -> int | None:
 def object_name(fence: int, ordinal: int, digest: str) -> str:
     """Name of a pack or a manifest: who uploaded it, in which upload, with what content."""
     return f"{fence:020d}-{ordinal}-{digest}"
+
+
+def uploaded_by(name: str) -> tuple[int, int]:
+    """Fence and ordinal in the name of a pack or a manifest."""
+    fence, ordinal, _ = name.split("-")
+    return int(fence), int(ordinal)
+
+
+def part_key(fence: int, ordinal: int, rank: int) -> str:
+    """Key of what one rank says in one call that all ranks of a group make together."""
+    return f"{PARTS}{fence:020d}-{ordinal}-{rank}.json"
 
 
 def is_object_name(name: object) -> bool:

@@ -101,6 +101,16 @@ class Manifest:
             "nodes": [_node_to_json(node, chunks) for node, chunks in zip(self.nodes, self.chunks, strict=True)],
         }
 
+    def below(self, folder: bytes) -> Manifest:
+        """What it says of one folder, by paths that begin there."""
+        start = folder + b"/"
+        kept = [
+            (dataclasses.replace(node, path=node.path.removeprefix(start)), chunks)
+            for node, chunks in zip(self.nodes, self.chunks, strict=True)
+            if node.path.startswith(start)
+        ]
+        return Manifest([node for node, _ in kept], [chunks for _, chunks in kept], self.packs)
+
 
 def decode(raw: bytes) -> Manifest:
     """Read a manifest object; raises DamagedError."""

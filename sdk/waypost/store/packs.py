@@ -57,31 +57,64 @@ class Uploaded:
 class Uploads:
     """Everything that one fence uploads; every upload gets names of its own."""
 
-    def __init__(self, calls: Calls, fence: int, sizes: Sizes = SIZES, ordinal: int = 0) -> None:
+    def __init__(self, calls: Calls, fence: int, sizes: Sizes = SIZES, ordinal: int = 0, ranks: int = 1) -> None:
+        """Ordinals go on from `ordinal`, by steps of `ranks`: several under one fence leave remainders of their own."""
         self._calls, self._fence, self._sizes = calls, fence, sizes
-        self._ordinal = ordinal
+        self._ordinal, self._ranks = ordinal, ranks
         self._unnamed: set[str] = set()
+        self._taken: dict[int, int] = {}
+        """Of each other rank the last upload that was taken for an entry."""
 
     def upload(self, content: Content) -> Uploaded:
         """Upload what doesn't fit into an entry; what was uploaded before and not named is given up.
 
         Raises StorageError, OSError when the source can't be read, ConfigurationError for too many files.
         """
-        self._ordinal += 1
-        self._unnamed.clear()
         if content.size <= self._sizes.inline:
             small = _inline(content, self._sizes)
             if small is not None:
+                self._begin()
                 return small
+        return self.describe(self.pack(content))
+
+    def pack(self, content: Content) -> Manifest:
+        """Upload the content, however small; what was uploaded before and not named is given up. Raises as `upload`."""
+        self._begin()
         packer = _Packer(self._put_pack, self._sizes.pack)
         chunks = [packer.add(content.pieces(index)) for index in range(len(content.nodes))]
-        record = Manifest(content.nodes, chunks, packer.close()).to_json()
+        return Manifest(content.nodes, chunks, packer.close())
+
+    def describe(self, packed: Manifest) -> Uploaded:
+        """What an entry says of packs that are in the store; uploads the manifest if it is too large for an entry."""
+        size = sum(node.size for node in packed.nodes)
+        record = packed.to_json()
         raw = _to_bytes(record)
-        names = {pack["name"] for pack in record["packs"]}
+        names = {pack.name for pack in packed.packs}
         if len(raw) <= self._sizes.manifest:
-            return Uploaded(record, None, content.size, frozenset(names))
+            return Uploaded(record, None, size, frozenset(names))
         reference = self._put_manifest(raw)
-        return Uploaded(reference, None, content.size, frozenset({*names, reference.name}))
+        return Uploaded(reference, None, size, frozenset({*names, reference.name}))
+
+    def adopt(self, packed: Manifest, rank: int) -> bool:
+        """Take what another rank has uploaded for the entry that comes next: whether it may be named there.
+
+        It may if it is of this fence, of that rank, and of an upload later than all that were taken before.
+        """
+        names = {pack.name for pack in packed.packs}
+        for name in names:
+            if name == manifest.INLINE or keys.uploaded_by(name)[0] != self._fence:
+                return False
+        ordinals = {keys.uploaded_by(name)[1] for name in names}
+        latest = max(ordinals, default=0)
+        if any(ordinal % self._ranks != rank or ordinal <= self._taken.get(rank, 0) for ordinal in ordinals):
+            return False
+        self._taken[rank] = max(latest, self._taken.get(rank, 0))
+        self._unnamed |= names
+        return True
+
+    def _begin(self) -> None:
+        self._ordinal += self._ranks
+        self._unnamed.clear()
 
     def may_name(self, uploaded: Uploaded) -> bool:
         """Whether a CHECKPOINT may name these objects now: this fence uploaded them, and no entry ever named them.
@@ -178,22 +211,25 @@ class Piece:
 
 def read_manifest(calls: Calls, entry: Checkpoint) -> Manifest:
     """The manifest of a checkpoint, verified. Raises DamagedError, StorageError."""
-    if isinstance(entry.manifest, ManifestObject):
-        reference = entry.manifest
+    if entry.manifest is None:
+        raise DamagedError("its data were removed: it is pruned")
+    found = load_manifest(calls, entry.manifest)
+    size = sum(node.size for node in found.nodes)
+    if size != entry.size:
+        raise DamagedError(f"its manifest lists {size} bytes, its entry says {entry.size}")
+    return found
+
+
+def load_manifest(calls: Calls, reference: Mapping[str, Any] | ManifestObject) -> Manifest:
+    """The manifest that a record holds or names, verified. Raises DamagedError, StorageError."""
+    if isinstance(reference, ManifestObject):
         raw = calls.get("read a manifest of", keys.MANIFESTS + reference.name, reference.size)
         if raw is None:
             raise DamagedError(f"its manifest {reference.name} is missing")
         if len(raw) != reference.size or blake3(raw).hexdigest() != reference.digest:
             raise DamagedError(f"its manifest {reference.name} doesn't have the content that was saved")
-        found = manifest.decode(raw)
-    elif entry.manifest is None:
-        raise DamagedError("its data were removed: it is pruned")
-    else:
-        found = manifest.from_json(entry.manifest)
-    size = sum(node.size for node in found.nodes)
-    if size != entry.size:
-        raise DamagedError(f"its manifest lists {size} bytes, its entry says {entry.size}")
-    return found
+        return manifest.decode(raw)
+    return manifest.from_json(reference)
 
 
 def read_pieces(calls: Calls, entry: Checkpoint, found: Manifest) -> Iterator[Piece]:

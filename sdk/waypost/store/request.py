@@ -9,6 +9,7 @@ from waypost.attempt import MAX_ATTEMPT, Contract
 from waypost.contract import ENV_CHECKPOINT_DST
 from waypost.errors import ConfigurationError
 from waypost.store import tree
+from waypost.store.group import Group, launched, launched_rank
 from waypost.store.manifest import Manifest
 from waypost.store.start import Writer
 
@@ -42,14 +43,23 @@ def chosen_writer(attempt: int | str | None, own: Contract | None, told: Contrac
     return Writer(attempt, told.pod_uid if told is not None else None)
 
 
-def refuse_ranks(uri: str) -> None:
-    """Raise ConfigurationError in a process that a launcher has started as one of several, unless it is the first."""
-    rank = os.environ.get("RANK", "0")
-    if rank not in ("", "0"):
+def chosen_group(group: Group | str | None, uri: str) -> Group | None:
+    """The group to write in: the one given, that of the launcher if it is "launched", None to write alone.
+
+    Raises ConfigurationError for a rank above 0 that is to write alone: the ranks would cut each other off.
+    """
+    if isinstance(group, Group):
+        return group
+    if group == "launched":
+        return launched(os.environ)
+    if group is not None:
+        raise ConfigurationError(f"Checkpoints(group={group!r}): a group is a waypost.Group, or None")
+    if (rank := launched_rank(os.environ)) > 0:
         raise ConfigurationError(
-            f"can't open {uri} for writing as rank {rank} of a group: its ranks would cut each other off. Save from "
-            "rank 0; checkpoints written by several ranks come with a later version of Waypost"
+            f"can't open {uri} for writing as rank {rank} with group=None: its ranks would cut each other off. Save "
+            "from rank 0 alone, or leave group= out in all of them to save together"
         )
+    return None
 
 
 def selection(select: Select) -> frozenset[bytes]:

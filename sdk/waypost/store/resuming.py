@@ -84,25 +84,42 @@ class Resuming:
     def deliver(self, take: Take[T], which: Which) -> Delivered[T] | None:
         """Give a whole checkpoint to `take`, which may read it by the calls it is given.
 
-        None when nothing was saved yet. Raises what `Reading.deliver` and `StartPoint.find` raise.
+        None when nothing was saved yet. Of several ranks all get the same one, unless it was named. Raises what
+        `Reading.deliver`, `StartPoint.find` and `Ranks.agree` raise.
         """
+        writing = self._writing
+        if writing is None or writing.ranks is None or isinstance(which, int):
+            return self._deliver(take, which)
+
+        def numbered(first: int | None) -> tuple[int, Delivered[T]] | None:
+            delivered = self._deliver(take, which, first)
+            return None if delivered is None else (delivered.info.sequence, delivered)
+
+        ordinal = writing.turn()
+        assert ordinal is not None
+        return writing.ranks.agree(numbered, ordinal, self._interrupt)
+
+    def _deliver(self, take: Take[T], which: Which, agreed: int | None = None) -> Delivered[T] | None:
+        """`agreed`: where the other ranks have gone back to, in the store that `which` means."""
         base = None if self._writing is None else self._writing.base
         if which == BASE and self._writing is not None and not isinstance(base, int):
-            return None if base is None else self._deliver_start(take)
+            return None if base is None else self._deliver_start(take, agreed)
         first = base if which == BASE and isinstance(base, int) else which if isinstance(which, int) else None
         calls = self._calls.interruptible(self._interrupt)
         delivered = self._own(calls).deliver(
-            lambda entry, manifest: take(calls, entry, manifest), first, strict=isinstance(which, int)
+            lambda entry, manifest: take(calls, entry, manifest),
+            first if agreed is None else agreed,
+            strict=isinstance(which, int),
         )
         if delivered is None:
-            return self._deliver_start(take)
+            return self._deliver_start(take, agreed)
         entry, value = delivered
         return Delivered(CheckpointInfo.of(entry), value, self._resumed(entry.sequence))
 
-    def _deliver_start(self, take: Take[T]) -> Delivered[T] | None:
+    def _deliver_start(self, take: Take[T], agreed: int | None) -> Delivered[T] | None:
         if self._start_point is None:
             return None
-        entry, value = self._start_point.deliver(take, self._interrupt)
+        entry, value = self._start_point.deliver(take, self._interrupt, agreed)
         return Delivered(
             CheckpointInfo.of(entry, self._start_point.uri), value, self._resumed(self._start_point.origin)
         )

@@ -77,7 +77,9 @@ class Job(Generic[T]):
     metrics: Mapping[str, float]
     metadata: Mapping[str, Any]
     keeps_turn: bool
-    """Never superseded: somebody waits for it."""
+    """Never superseded: somebody waits for it, or other ranks save with it."""
+    ordinal: int | None = None
+    """In a group: which of the calls that its ranks make together this is."""
     latch: Latch[T] = dataclasses.field(default_factory=Latch)
     _taken: threading.Lock = dataclasses.field(default_factory=threading.Lock)
 

@@ -12,6 +12,7 @@ from collections.abc import Callable
 
 from waypost.errors import AttemptRefusedError, CompletedError, CorruptCheckpointError, StoreDeletedError
 from waypost.store.entries import Fence
+from waypost.store.group import Group
 from waypost.store.sequences import MAX_SEQUENCE
 from waypost.store.state import State
 
@@ -23,6 +24,11 @@ class Writer:
     attempt: int
     pod: str | None
     """UID of its pod; None outside a pod."""
+    group: Group | None = None
+    """If this process is one of several that write together."""
+
+    def __str__(self) -> str:
+        return f"attempt {self.attempt}" + ("" if self.group is None else f", {self.group}")
 
 
 class IssuedFences:
@@ -51,16 +57,7 @@ def require_free(
     be read. Raises StoreDeletedError, CompletedError, AttemptRefusedError; CorruptCheckpointError when what can't be
     read may have been the only checkpoint, for behind a FENCE that knows of none, nobody would notice any more.
     """
-    if state.deleted:
-        raise StoreDeletedError(f"the store {uri} was deleted; a new task needs another URI")
-    if state.completed:
-        raise CompletedError(f"the task of {uri} is complete already: its log has ended with COMPLETE")
-    if state.highest_attempt > writer.attempt:
-        raise AttemptRefusedError(
-            f"attempt {writer.attempt} may not start on {uri}: attempt {state.highest_attempt} has taken the store "
-            f"over. Go on with attempt {state.highest_attempt + 1}",
-            state.highest_attempt,
-        )
+    require_current(uri, state, writer)
     if state.highest_attempt == writer.attempt and not _same_place(newest_fence(), writer, issued):
         raise AttemptRefusedError(
             f"attempt {writer.attempt} may not start on {uri}: it has been started already, by another pod or "
@@ -73,6 +70,20 @@ def require_free(
             "reached. Use another URI"
         )
     state.require_certain(uri)
+
+
+def require_current(uri: str, state: State, writer: Writer) -> None:
+    """Raise if the log knows of an end or of a higher attempt."""
+    if state.deleted:
+        raise StoreDeletedError(f"the store {uri} was deleted; a new task needs another URI")
+    if state.completed:
+        raise CompletedError(f"the task of {uri} is complete already: its log has ended with COMPLETE")
+    if state.highest_attempt > writer.attempt:
+        raise AttemptRefusedError(
+            f"attempt {writer.attempt} may not start on {uri}: attempt {state.highest_attempt} has taken the store "
+            f"over. Go on with attempt {state.highest_attempt + 1}",
+            state.highest_attempt,
+        )
 
 
 def _same_place(fence: Fence | None, writer: Writer, issued: IssuedFences) -> bool:

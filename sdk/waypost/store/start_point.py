@@ -78,16 +78,20 @@ class StartPoint:
         return self.found
 
     def deliver(
-        self, take: Callable[[Calls, Checkpoint, Manifest], T], interrupt: Callable[[], None]
+        self, take: Callable[[Calls, Checkpoint, Manifest], T], interrupt: Callable[[], None], first: int | None = None
     ) -> tuple[Checkpoint, T]:
         """Give the checkpoint to `take`: what was found, or what stands there in its place; a named one and no other.
+
+        `first`: begin with this one, where other ranks of this task have found another.
 
         Raises what `find` and `Reading.deliver` raise.
         """
         found = self.found or self.find(interrupt, SAVING)
         calls = self.calls.interruptible(interrupt)
         delivered = Reading(store_format.journal_of(self.mode, calls)).deliver(
-            lambda entry, manifest: take(calls, entry, manifest), found.sequence, strict=self.sequence is not None
+            lambda entry, manifest: take(calls, entry, manifest),
+            found.sequence if first is None else first,
+            strict=self.sequence is not None,
         )
         if delivered is None:
             raise self._empty("it holds no checkpoint any more")

@@ -11,18 +11,21 @@ from typing import Unpack
 from waypost import stop
 from waypost.attempt import Fields, report
 from waypost.contract import Position
+from waypost.store.group import Group
 from waypost.store.info import CheckpointInfo
 
 
 class Voice:
     """The voice of one store."""
 
-    def __init__(self, *, ours: bool) -> None:
-        self.ours = ours
+    def __init__(self, *, ours: bool, group: Group | None = None) -> None:
+        """In a group rank 0 alone has a voice: all ranks of a pod share one document."""
+        self.ours, self._group = ours, group
 
     def tell(self, **fields: Unpack[Fields]) -> None:
         """Put these fields into the document."""
-        if self.ours and (document := report()) is not None:
+        leads = self._group is None or self._group.rank == 0
+        if self.ours and leads and (document := report()) is not None:
             document.update(**fields)
 
     def resumes_from(self, info: CheckpointInfo) -> None:
@@ -37,7 +40,7 @@ class Voice:
         """Called in the saver's thread, before anybody is told that the save stands."""
         self.tell(committed=Position(info.sequence, info.step))
         if self.ours:
-            stop.note_commit()
+            stop.note_commit(by_all=self._group is not None)
 
     def remaining_grace(self) -> float | None:
         """Seconds until the process is killed; None as long as no stop was requested."""

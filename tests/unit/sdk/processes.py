@@ -90,6 +90,7 @@ class Attempt:
             [sys.executable, *words],
             env=self.env | env,
             cwd=self.folder,
+            stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,

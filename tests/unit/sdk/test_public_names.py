@@ -20,6 +20,7 @@ PUBLIC = {
     "ConfigurationError",
     "CorruptCheckpointError",
     "FencedError",
+    "Group",
     "RecoverableError",
     "StopRequested",
     "StorageError",

@@ -25,12 +25,14 @@ from waypost.backends.protocol import (
     UnreachableError,
     UnsupportedError,
 )
-from waypost.store import keys
+from waypost.store import keys, parts
 from waypost.store.calls import Budget, Calls
 from waypost.store.entries import Checkpoint, Entry, decode
 from waypost.store.format import Mode, journal_of
+from waypost.store.group import Group
 from waypost.store.handle import WritingHandle
 from waypost.store.info import CheckpointInfo
+from waypost.store.manifest import Manifest
 from waypost.store.packs import SIZES, Sizes, read_pieces
 from waypost.store.reading import Reading
 from waypost.store.resuming import BASE, Resuming, Which
@@ -42,6 +44,7 @@ from waypost.store.start_point import StartPoint
 from waypost.store.waiting import inline
 
 BUDGET = Budget(seconds=20.0)
+TOGETHER = Budget(seconds=60.0, first_pause=0.05, longest_pause=1.0)
 _numbers = itertools.count(1)
 
 Fault = Callable[[Callable[[], None]], None]
@@ -233,6 +236,9 @@ class Process:
         world: World | None = None,
         issued: IssuedFences | None = None,
         starts_from: tuple[SteppedBackend, int | None] | None = None,
+        *,
+        group: Group | None = None,
+        together: Budget = TOGETHER,
     ) -> None:
         """`issued` are the fences of another process of the machine; the same by default."""
         self.backend = backend
@@ -242,8 +248,9 @@ class Process:
         start_point = None
         if starts_from is not None:
             start_point = StartPoint(Calls(starts_from[0], self.world.seams(), budget), starts_from[1])
+        writer = Writer(attempt, pod, group)
         self.handle = WritingHandle(
-            self.calls, Writer(attempt, pod), lambda: None, self.told.append, budget, issued, sizes, start_point
+            self.calls, writer, lambda: None, self.told.append, budget, issued, sizes, start_point, together
         )
         self.resuming = Resuming(self.calls, self.handle.log.journal.through, self.handle, start_point, lambda: None)
         self.handle.saver.stop()
@@ -253,18 +260,36 @@ class Process:
         return self.handle.log
 
     def save(self, data: Source, step: int | None = None) -> CheckpointInfo:
-        job: Job[CheckpointInfo] = Job(look(data), step, {}, {}, keeps_turn=True)
+        job: Job[CheckpointInfo] = Job(look(data), step, {}, {}, keeps_turn=True, ordinal=self.turn())
         return self.handle._save(job)
 
     def complete(self) -> None:
-        self.handle.log.append(self.handle._complete_entry)
+        self.handle._end_log(self.turn())
+
+    def turn(self) -> int | None:
+        """As `WritingHandle.turn`, without a saver to wait for."""
+        return None if self.handle.ranks is None else self.handle.ranks.next_ordinal()
 
     def restore(self, first: int | None = None, *, strict: bool = False) -> tuple[int, bytes] | None:
         """The sequence and content of what a restore gives."""
-        reading = Reading(self.handle.log.journal, self.handle.log)
-        return deliver(
-            self.calls, reading, first, strict=strict, told=lambda entry: self.handle.resumed(entry.sequence)
-        )
+        reading, ranks, ordinal = Reading(self.handle.log.journal, self.handle.log), self.handle.ranks, self.turn()
+        if ranks is None or ordinal is None:
+            return deliver(
+                self.calls, reading, first, strict=strict, told=lambda entry: self.handle.resumed(entry.sequence)
+            )
+
+        def own_part(number: int | None) -> tuple[int, tuple[int, bytes]] | None:
+            delivered = reading.deliver(self._own_part, number)
+            return None if delivered is None else (delivered[0].sequence, (delivered[0].sequence, delivered[1]))
+
+        agreed = ranks.agree(own_part, ordinal, lambda: None)
+        if agreed is not None:
+            self.handle.resumed(agreed[0])
+        return agreed
+
+    def _own_part(self, entry: Checkpoint, whole: Manifest) -> bytes:
+        part = parts.chosen(entry, whole, None, self.handle.writer.group)
+        return b"".join(bytes(piece.data) for piece in read_pieces(self.calls, entry, part))
 
     def resume(self, which: Which = BASE) -> tuple[str, int, bytes] | None:
         """Store, sequence and content of what the program gets to go on from."""

@@ -42,7 +42,7 @@ def test_the_last_handle_closes_the_store(uri: str) -> None:
 
 
 def test_a_second_attempt_in_one_process_is_refused_while_the_first_is_open(uri: str) -> None:
-    with Checkpoints(uri, attempt=1), pytest.raises(ConfigurationError, match="open as attempt 1"):
+    with Checkpoints(uri, attempt=1), pytest.raises(ConfigurationError, match="open as attempt 1, so"):
         Checkpoints(uri, attempt=2)
 
 
@@ -132,12 +132,19 @@ def test_a_forked_childs_handle_is_dead_and_harms_nobody(uri: str) -> None:
         store.save(b"two", wait=True)
 
 
-def test_ranks_other_than_0_are_refused_clearly(uri: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_only_rank_0_may_write_alone(uri: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("RANK", "3")
-    with pytest.raises(ConfigurationError, match="rank 3 of a group"):
-        Checkpoints(uri, attempt=1)
+    monkeypatch.setenv("WORLD_SIZE", "4")
+    with pytest.raises(ConfigurationError, match="as rank 3 with group=None"):
+        Checkpoints(uri, attempt=1, group=None)
     monkeypatch.setenv("RANK", "0")
-    Checkpoints(uri, attempt=1).close()
+    with Checkpoints(uri, attempt=1, group=None) as alone:
+        assert alone.save(b"alone", wait=True).result().sequence == 2
+
+
+def test_a_group_is_a_group_or_none(uri: str) -> None:
+    with pytest.raises(ConfigurationError, match=r"a group is a waypost\.Group"):
+        Checkpoints(uri, attempt=1, group=3)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("attempt", [0, -1, 2**63 - 1, True, "1", 1.0])
