@@ -14,6 +14,7 @@ from typing import Final
 
 from tests.simulator.casts import CASTS
 from tests.simulator.figures import Figures, run
+from tests.simulator.scene import Scene
 from tests.simulator.schedule import Schedule
 
 _CHUNK: Final = 2000
@@ -36,17 +37,16 @@ def main() -> int:
 
 
 def _replay(seed: int, cast: str) -> int:
-    schedule = Schedule(seed, CASTS[cast])
-    schedule.run()
-    _show(schedule, seed, cast)
-    return 0 if schedule.judge.verdict is None else 1
+    scene = Schedule(seed, CASTS[cast]).run()
+    _show(scene, seed, cast)
+    return 0 if scene.judge.verdict is None else 1
 
 
-def _show(schedule: Schedule, seed: int, cast: str) -> None:
-    print(f"\nseed {seed}, cast {cast!r}: {schedule.judge.verdict or 'no violation'}")
-    for number, step in enumerate(schedule.trace, 1):
+def _show(scene: Scene, seed: int, cast: str) -> None:
+    print(f"\nseed {seed}, cast {cast!r}: {scene.judge.verdict or 'no violation'}")
+    for number, step in enumerate(scene.trace, 1):
         print(f"  {number:3} {step.actor:>9}  {step.operation:<9} {_brief(step.key):<34} {step.outcome}")
-    for record in schedule.judge.records:
+    for record in scene.judge.records:
         members = {name: record[name] for name in ("attempt", "fence", "live") if name in record}
         print(f"  entry {record['sequence']:2} {record['type']:<10} {members} {record.get('step') or ''}")
 
@@ -75,9 +75,7 @@ def _explore(first: int, schedules: int, casts: tuple[str, ...], jobs: int, seco
             running = _collect(running, total, distinct)
     _report(total, len(distinct), time.monotonic() - began)
     for violation in total.violations[:_SHOWN]:
-        schedule = Schedule(violation.seed, CASTS[violation.cast])
-        schedule.run()
-        _show(schedule, violation.seed, violation.cast)
+        _show(Schedule(violation.seed, CASTS[violation.cast]).run(), violation.seed, violation.cast)
         print(f"  again: make simulate SEED={violation.seed} SCHEDULES=1 CAST='{violation.cast}'")
     return 1 if total.violations else 0
 

@@ -8,10 +8,14 @@ so thousands of whole schedules fit in a second.
 from __future__ import annotations
 
 import enum
-from collections.abc import Callable
-from typing import NamedTuple
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple, TypeVar
 
 import greenlet
+
+from waypost.backends.protocol import BackendError
+
+T = TypeVar("T")
 
 
 class Fate(enum.Enum):
@@ -47,8 +51,15 @@ class Killed(BaseException):
 class Actor:
     """One process: a function, run request by request."""
 
-    def __init__(self, name: str, life: Callable[[Actor], None]) -> None:
+    def __init__(self, name: str, life: Callable[[Actor], None], memory: Sequence[Any] = ()) -> None:
+        """`memory`: what another process of the same life has learned so far; it is lived through again at once."""
         self.name, self._life = name, life
+        self.first_name = name.rstrip("'")
+        self.mark = ""
+        """Tells the nonces of a copy from those that its original draws from here on."""
+        self.memory: list[Any] = []
+        """Everything it has learned from the world: with its life, all that it is."""
+        self._remembered = list(reversed(memory))
         self.request: Request | None = None
         """What it does at its next turn; None once it has ended."""
         self.error: BaseException | None = None
@@ -57,6 +68,12 @@ class Actor:
         self._killed = False
         self._greenlet = greenlet.greenlet(self._run)
         self._greenlet.switch()
+
+    def copy(self) -> Actor:
+        """A second process with the same memory, as a restored snapshot of a machine is one."""
+        twin = Actor(f"{self.name}'", self._life, self.memory)
+        twin.mark = "'"
+        return twin
 
     def step(self, fate: Fate) -> None:
         """Let it send its request, and run up to the next one or to its end."""
@@ -68,6 +85,20 @@ class Actor:
         self._killed = True
         while self.request is not None:
             self._greenlet.switch()
+
+    def learn(self, ask: Callable[[], T]) -> T:
+        """Called by the process for everything that comes from outside: ask, or remember what was answered."""
+        if self._remembered:
+            answer = self._remembered.pop()
+        else:
+            try:
+                answer = ask()
+            except BackendError as error:
+                answer = error
+        self.memory.append(answer)
+        if isinstance(answer, BackendError):
+            raise answer
+        return answer  # type: ignore[no-any-return]
 
     def turn(self, operation: str, key: str) -> Fate:
         """Called by the process ahead of a request: wait for the turn, and learn the request's fate."""

@@ -6,6 +6,7 @@ import dataclasses
 from typing import Final, Protocol
 
 from tests.simulator.actors import Actor
+from tests.simulator.person import Tending
 from tests.simulator.process import Town, Watching, Writing
 
 
@@ -23,11 +24,16 @@ class Cast:
     roles: tuple[Role, ...]
     fresh: bool = False
     """Without format.json: the place is probed first."""
+    damages: str = ""
+    """Keys that begin with this are lost or altered now and then, behind everybody's back."""
+    snapshots: bool = False
+    """Whether a machine is restored from a snapshot beside the one that runs on."""
     marked: bool = False
     """Consoles and s3a leave a key of the folder's own name, which sorts before every entry."""
 
 
 A: Final = Writing(1, "a")
+A2: Final = Writing(1, "a")
 B: Final = Writing(2, "b", completes=True)
 C: Final = Writing(3, "c")
 
@@ -39,5 +45,13 @@ CASTS: Final = {
     "1,1': another pod": Cast((A, Writing(1, "z"), B)),
     "1 again and again,2": Cast((Writing(1, "a", lives=3), B)),
     "1,2 and a reader": Cast((A, B, Watching())),
+    "1,2,3 from an older one": Cast((A2, Writing(2, "b", picks=True), C)),
+    "1,2,3 from an older one and lost packs": Cast(
+        (A, Writing(2, "b", saves=1, picks=True), C, Watching(1)), damages="packs/"
+    ),
+    "1,2,3 and unreadable entries": Cast((A2, Writing(2, "b"), C, Watching(1)), damages="log/"),
+    "1,2 and a person": Cast((Writing(1, "a", saves=3), Writing(2, "b"), Tending())),
+    "1,2, a person and a reader": Cast((Writing(1, "a"), B, Tending(2), Watching())),
+    "1,2 and a snapshot": Cast((Writing(1, "a", saves=3), B), snapshots=True),
     "1,2 fresh": Cast((A, B), fresh=True),
 }

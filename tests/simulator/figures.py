@@ -49,14 +49,13 @@ def run(seeds: Iterable[int], casts: tuple[str, ...], *, first_only: bool = Fals
     try:
         for seed in seeds:
             cast = casts[seed % len(casts)]
-            schedule = Schedule(seed, CASTS[cast])
-            schedule.run()
+            scene = Schedule(seed, CASTS[cast]).run()
             figures.schedules += 1
-            figures.steps += len(schedule.trace)
-            figures.fingerprints.append(schedule.fingerprint())
-            figures.met.update(schedule.judge.met)
-            if schedule.judge.verdict is not None:
-                figures.violations.append(Violation(seed, cast, schedule.judge.verdict))
+            figures.steps += len(scene.trace)
+            figures.fingerprints.append(scene.fingerprint())
+            figures.met.update(scene.judge.met)
+            if scene.judge.verdict is not None:
+                figures.violations.append(Violation(seed, cast, scene.judge.verdict))
                 if first_only:
                     break
             if figures.schedules % _BETWEEN_COLLECTIONS == 0:

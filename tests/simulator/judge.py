@@ -39,21 +39,33 @@ class Judge:
     newest_at: list[int] = dataclasses.field(default_factory=lambda: [0])
     """The newest live checkpoint behind each entry, 0 for none."""
     needs: dict[int, set[str]] = dataclasses.field(default_factory=dict)
-    """The objects of every live checkpoint."""
+    """The objects of every checkpoint."""
+    stubs: set[int] = dataclasses.field(default_factory=set)
+    damaged: set[str] = dataclasses.field(default_factory=set)
+    """What was damaged behind everybody's back."""
+    unreadable: bool = False
+    """Whether an entry was: then what it recorded may be lost to all, and only the rest can be held."""
     holder: Mapping[str, Any] | None = None
     """The newest FENCE."""
     base: int = 0
     """What its writer goes on from."""
     origin: int = 0
     """What its writer resumed from, which stays live for as long as it holds the store."""
+    committed: bool = False
+    """Whether its writer has a CHECKPOINT."""
     completed: bool = False
     saves: dict[int, Files] = dataclasses.field(default_factory=dict)
     """By step, which no two saves share: what a process was about to save."""
     not_saved: set[int] = dataclasses.field(default_factory=set)
 
+    muted: bool = False
+    """While a copy of a process lives its original's past again: nobody is told anything."""
+    copies: bool = False
+    """Whether there is one: then one fence may have two writers, who overtake each other."""
+
     def blame(self, invariant: str, what: str) -> None:
         """Record a violation; the first one is the verdict."""
-        if self.verdict is None:
+        if self.verdict is None and not self.muted:
             self.verdict = f"{invariant}: {what}"
 
     # --- What happens to the objects -------------------------------------------------------------------------------
@@ -72,7 +84,7 @@ class Judge:
     def written(self, key: str, before: bytes | None, data: bytes) -> None:
         if key.startswith(LOG):
             self._overwritten(stranger.number(key), data)
-        elif before is not None and before != data:
+        elif before is not None and before != data and key not in self.damaged:
             self._require_unneeded(key, "overwritten")
 
     def deleted(self, key: str) -> None:
@@ -82,13 +94,20 @@ class Judge:
         else:
             self._require_unneeded(key, "deleted")
 
+    def damage(self, key: str) -> None:
+        """`key` was lost or altered."""
+        self.met["damaged"] += 1
+        self.damaged.add(key)
+        self.unreadable = self.unreadable or key.startswith(LOG)
+
     def _require_unneeded(self, key: str, how: str) -> None:
-        for sequence, needed in self.needs.items():
-            if key in needed:
+        for sequence in self.live:
+            if key in self.needs.get(sequence, ()):
                 self.blame("I1", f"{key} was {how}, and the live checkpoint {sequence} needs it")
 
     def _overwritten(self, sequence: int, data: bytes) -> None:
         self.met["stubs"] += 1
+        self.stubs.add(sequence)
         old, new = self.records[sequence - 1], json.loads(data)
         if sequence in self.live or old["type"] != "CHECKPOINT" or new.get("stub") is not True:
             self.blame("I2", f"entry {sequence}, a {old['type']}, was overwritten")
@@ -117,9 +136,18 @@ class Judge:
         elif kind == "UNPIN":
             self.pinned.discard(record["target"])
         self.met[kind] += 1
+        self._require_live(sequence, record)
+
+    def _require_live(self, sequence: int, record: Mapping[str, Any]) -> None:
+        """What an entry says about the state behind it is true; when entries are lost, it is what is known."""
         for member, truth in (("live", self.live), ("pinned", self.pinned)):
-            if stranger.sequences(record[member]) != truth:
-                self.blame("I8", f"entry {sequence}, a {kind}, says {member} {record[member]}; it is {sorted(truth)}")
+            said = stranger.sequences(record[member])
+            if said != truth and not self.unreadable:
+                self.blame(
+                    "I8", f"entry {sequence}, a {record['type']}, says {member} {sorted(said)}; it is {sorted(truth)}"
+                )
+            truth.clear()
+            truth |= said
 
     def _require_holder(self, sequence: int, record: Mapping[str, Any]) -> None:
         held = self.holder["sequence"] if self.holder else 0
@@ -128,16 +156,16 @@ class Judge:
 
     def _fenced(self, sequence: int, record: Mapping[str, Any]) -> None:
         before = self.holder
-        if before is not None:
+        if before is not None and not self.unreadable:
             if record["attempt"] < before["attempt"]:
                 self.blame("I3", f"FENCE {sequence} of attempt {record['attempt']} behind {before['attempt']}'s")
             if record["attempt"] == before["attempt"] and record["pod"] != before["pod"]:
                 self.blame("I3", f"FENCE {sequence}: another pod of attempt {record['attempt']} took over")
             self.met["taken over"] += 1
-        if self.completed:
+        if self.completed and not self.unreadable:
             self.blame("I6", f"FENCE {sequence} behind COMPLETE")
         self.holder, self.base = record, self.newest_at[-1]
-        self.origin = self.base
+        self.origin, self.committed = self.base, False
 
     def _committed(self, sequence: int, record: Mapping[str, Any]) -> None:
         if (record["parent"] or 0) != self.base:
@@ -145,37 +173,67 @@ class Judge:
         step = record["step"]
         if step in self.not_saved:
             self.blame("I4", f"checkpoint {sequence} is step {step}, whose save was called 'not saved'")
-        if stranger.content(record, self.objects) != self.saves[step]:
-            self.blame("I1", f"checkpoint {sequence} doesn't hold what was saved as step {step}")
         self.needs[sequence] = stranger.named(record, self.objects) or set()
+        if stranger.content(record, self.objects) != self.saves[step] and not self._is_damaged(sequence):
+            self.blame("I1", f"checkpoint {sequence} doesn't hold what was saved as step {step}")
         self.live.add(sequence)
         if record.get("prunes"):
             self._pruned(sequence, record, sequence)
-        self.base = sequence
+        self.base, self.committed = sequence, True
 
     def _pruned(self, sequence: int, record: Mapping[str, Any], newest: int) -> None:
         gone = stranger.sequences(record["prunes"])
-        if newest in gone or gone & self.pinned or not gone <= self.live:
+        if newest in gone or gone & self.pinned or not (gone <= self.live or self.unreadable):
             self.blame("I8", f"entry {sequence} prunes {sorted(gone)} of {sorted(self.live)}, pinned {self.pinned}")
         if self.origin in gone and not self.completed:
             self.blame("I8", f"entry {sequence} prunes {self.origin}, which the running attempt resumed from")
         self.live -= gone
-        for one in gone:
-            self.needs.pop(one, None)
 
     # --- What the processes are told -------------------------------------------------------------------------------
-    def resumed(self, fence: int, sequence: int, files: Files | None) -> None:
-        """A writer was given this checkpoint (0: told that there is none) to resume from."""
+    def resumed(self, fence: int, sequence: int, files: Files | None, picked: int = 0) -> None:
+        """A writer was given this checkpoint (0: told that there is none) to resume from, or had `picked` it."""
         newest = self.newest_at[fence]
-        if sequence != newest:
+        if not (sequence == picked if picked else self._may_stand_for(newest, fence, sequence)):
             self.blame("I5", f"the writer of fence {fence} was given {sequence or 'nothing'}; {newest} was the newest")
+        if not sequence and any(record["type"] == "CHECKPOINT" for record in self.records[:fence]):
+            self.blame("I5", f"the writer of fence {fence} was told that nothing was saved yet")
         self._require_whole(sequence, files)
+        if self.holder is not None and self.holder["sequence"] == fence and not (self.muted or self.committed):
+            self.base = self.origin = sequence
         if sequence and self.records[sequence - 1]["attempt"] != self.records[fence - 1]["attempt"]:
             self.met["resumed from another attempt"] += 1
+        if sequence != newest and not picked:
+            self.met["fell back"] += 1
+
+    def _may_stand_for(self, newest: int, fence: int, given: int) -> bool:
+        """Whether `given` is `newest`, or its nearest ancestor that is whole: every one that was passed is damaged."""
+        live = stranger.sequences(self.records[fence - 1]["live"])
+        candidates = [newest]
+        while candidates:
+            candidate = candidates.pop()
+            if candidate == given:
+                return True
+            if candidate and (self._is_damaged(candidate) or candidate not in live & self.live):
+                lower = max((one for one in live if one < candidate), default=0)
+                if stranger.log_key(candidate) in self.damaged:
+                    candidates.append(lower)  # nobody can read what its parent was
+                parent = self.records[candidate - 1]["parent"] or 0
+                if parent:
+                    candidates.append(parent)
+        return False
+
+    def _is_damaged(self, sequence: int) -> bool:
+        if not self.damaged:
+            return False
+        needed = {stranger.log_key(sequence), *self.needs.get(sequence, ())}
+        if not self.damaged.isdisjoint(needed):
+            return True
+        # what an unreadable entry pruned counts as live again, though its data are gone
+        return self.unreadable and (sequence in self.stubs or any(key not in self.objects for key in needed))
 
     def read(self, floor: int, sequence: int, files: Files | None) -> None:
         """A reader was given this checkpoint; when it looked, `floor` was the newest."""
-        if sequence < floor:
+        if sequence < floor and not (self.damaged and sequence):
             self.blame("R", f"a reader was given {sequence or 'nothing'}; {floor} was the newest when it looked")
         self._require_whole(sequence, files)
         self.met["read"] += 1
@@ -194,7 +252,7 @@ class Judge:
     def failed(self, step: int, outcome: str) -> None:
         """A writer was told that its save failed."""
         self.met[f"saves failed, {outcome}"] += 1
-        if outcome == "not saved":
+        if outcome == "not saved" and not self.copies:
             self.not_saved.add(step)
             if any(record.get("step") == step for record in self.records):
                 self.blame("I4", f"step {step} was called 'not saved', and stands")
@@ -205,18 +263,32 @@ class Judge:
             self.blame("I6", f"fence {fence} was told that the task is complete; it isn't")
         self.met["told complete"] += 1
 
+    def was_told_of_damage(self, invariant: str, message: str) -> None:
+        """Somebody was told that no checkpoint is left that is whole."""
+        self.met["told of damage"] += 1
+        if not self.damaged:
+            self.blame(invariant, f"a process was told: {message}")
+
+    def was_pruned(self, sequence: int) -> None:
+        """Somebody who asked for this checkpoint was told that it isn't live."""
+        self.met["told pruned"] += 1
+        if sequence in self.live:
+            self.blame("R", f"checkpoint {sequence} was called pruned; it is live")
+
     def was_fenced(self, fence: int) -> None:
         """The writer of `fence` was told that it has been overtaken."""
-        if self.holder is None or self.holder["sequence"] == fence:
+        if (self.holder is None or self.holder["sequence"] == fence) and not (self.unreadable or self.copies):
             self.blame("I3", f"the writer of fence {fence} was told that it was overtaken; it wasn't")
         self.met["fenced"] += 1
 
     def was_refused(self, attempt: int, pod: str) -> None:
         """A starter was told that the store belongs to a higher attempt, or to another pod of its own."""
         known = self.holder
+        self.met["refused"] += 1
+        if self.unreadable:
+            return
         if known is None or known["attempt"] < attempt or (known["attempt"] == attempt and known["pod"] == pod):
             self.blame("I3", f"attempt {attempt} in pod {pod} was refused; the newest FENCE is {_brief(known)}")
-        self.met["refused"] += 1
 
 
 def _brief(record: Mapping[str, Any] | None) -> str:

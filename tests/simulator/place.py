@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, TypeVar
 
 from tests.simulator.actors import Actor, Fate
 from waypost.backends.protocol import AbsentError, ExistsError, TooLargeError, UnreachableError
 
 LOG = "log/"
+T = TypeVar("T")
 
 
 class Hanging(NamedTuple):
@@ -61,6 +62,13 @@ class Place:
             self._witness.deleted(key)
         return True
 
+    def damage(self, key: str, *, lost: bool) -> None:
+        """Lose an object, or alter a byte of it, behind everybody's back."""
+        data = self.objects.pop(key)
+        if not lost:
+            middle = len(data) // 2
+            self.objects[key] = data[:middle] + bytes([data[middle] ^ 1]) + data[middle + 1 :]
+
     def list(self, prefix: str, start_after: str, limit: int, lag: int = 0) -> list[str]:
         start = len(prefix)
         found = sorted(
@@ -75,9 +83,10 @@ class Place:
 class Door:
     """The place as one process sees it: a `Backend` whose every request waits for its turn and meets its fate."""
 
-    def __init__(self, place: Place, actor: Actor, uri: str) -> None:
+    uri = "simulated://place"
+
+    def __init__(self, place: Place, actor: Actor) -> None:
         self._place, self._actor = place, actor
-        self.uri = uri
         self.shown = -1
         """How many log entries the first LIST showed, since this was last set to -1."""
 
@@ -93,8 +102,7 @@ class Door:
         self._write("delete", key, lambda: self._place.delete(key))
 
     def get(self, key: str, limit: int) -> bytes:
-        self._read("get", key)
-        data = self._place.objects.get(key)
+        data = self._read("get", key, lambda _: self._place.objects.get(key))
         if data is None:
             raise AbsentError(key)
         if len(data) > limit:
@@ -102,38 +110,45 @@ class Door:
         return data
 
     def get_range(self, key: str, start: int, length: int) -> bytes:
-        self._read("get_range", key)
-        data = self._place.objects.get(key)
+        data = self._read("get_range", key, lambda _: self._place.objects.get(key))
         if data is None:
             raise AbsentError(key)
         return data[start : start + length]
 
     def list(self, prefix: str, start_after: str = "", limit: int = 1000) -> list[str]:
-        fate = self._read("list", prefix)
-        lag = 1 if fate is Fate.LAGGED_1 else 2 if fate is Fate.LAGGED_2 else 0
-        if self.shown < 0:
-            self.shown = max(0, self._place.entries - lag)
-        return self._place.list(prefix, start_after, limit, lag)
+        def show(fate: Fate) -> list[str]:
+            lag = 1 if fate is Fate.LAGGED_1 else 2 if fate is Fate.LAGGED_2 else 0
+            if self.shown < 0:
+                self.shown = max(0, self._place.entries - lag)
+            return self._place.list(prefix, start_after, limit, lag)
+
+        return self._read("list", prefix, show)
 
     def close(self) -> None:
         pass
 
-    def _read(self, operation: str, key: str) -> Fate:
-        fate = self._actor.turn(operation, key)
-        if fate is Fate.FAILED:
-            raise UnreachableError("connection refused")
-        return fate
+    def _read(self, operation: str, key: str, look: Callable[[Fate], T]) -> T:
+        def ask() -> T:
+            fate = self._actor.turn(operation, key)
+            if fate is Fate.FAILED:
+                raise UnreachableError("connection refused")
+            return look(fate)
+
+        return self._actor.learn(ask)
 
     def _write(self, operation: str, key: str, carry_out: Callable[[], bool]) -> bool:
-        fate = self._actor.turn(operation, key)
-        if fate is Fate.ANSWERED:
-            return carry_out()
-        if fate is Fate.FAILED:
-            raise UnreachableError("connection refused")
-        if fate is Fate.LOST:
-            carry_out()
-            raise UnreachableError("connection reset by peer")
-        self._place.hanging.append(Hanging(operation, key, carry_out))
-        if fate is Fate.TWICE:
-            return carry_out()
-        raise UnreachableError("timed out")
+        def ask() -> bool:
+            fate = self._actor.turn(operation, key)
+            if fate is Fate.ANSWERED:
+                return carry_out()
+            if fate is Fate.FAILED:
+                raise UnreachableError("connection refused")
+            if fate is Fate.LOST:
+                carry_out()
+                raise UnreachableError("connection reset by peer")
+            self._place.hanging.append(Hanging(operation, key, carry_out))
+            if fate is Fate.TWICE:
+                return carry_out()
+            raise UnreachableError("timed out")
+
+        return self._actor.learn(ask)

@@ -6,6 +6,7 @@ saver's thread (a save happens where it is asked for), and time, which only pass
 
 from __future__ import annotations
 
+import collections
 import dataclasses
 import datetime
 import itertools
@@ -16,6 +17,7 @@ from tests.simulator.judge import Files, Judge
 from tests.simulator.place import Door, Place
 from waypost.errors import (
     AttemptRefusedError,
+    CheckpointPrunedError,
     CompletedError,
     CorruptCheckpointError,
     FencedError,
@@ -37,9 +39,25 @@ from waypost.store.tree import Kind, Node
 from waypost.store.waiting import inline
 
 NOW = datetime.datetime(2026, 11, 23, tzinfo=datetime.UTC)
-NODES = tuple(Node(b"part-%d" % part, Kind.FILE, 0o644, 0, 8) for part in range(2))
-SIZES = (Sizes(inline=8, pack=8), Sizes(inline=8, pack=16), Sizes(inline=8, manifest=1, pack=8), Sizes(inline=64))
-"""A checkpoint of two files of 8 bytes is two packs, one pack, two packs and a manifest, or nothing but its entry."""
+SIZE = 8
+
+
+@dataclasses.dataclass(frozen=True)
+class Shape:
+    """What a checkpoint is made of: two files, of so many times 8 bytes."""
+
+    sizes: Sizes
+    times: int = 1
+
+
+SHAPES = (
+    Shape(Sizes(inline=SIZE, pack=SIZE)),
+    Shape(Sizes(inline=SIZE, pack=2 * SIZE)),
+    Shape(Sizes(inline=SIZE, manifest=1, pack=SIZE)),
+    Shape(Sizes(inline=2 * SIZE)),
+    Shape(Sizes(), times=400),
+)
+"""Two packs; one pack; two packs and a manifest; nothing but the entry; an entry so large that it shrinks to a stub."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -48,44 +66,59 @@ class Town:
 
     place: Place
     judge: Judge
-    sizes: Sizes
+    shape: Shape
     budget: Budget
     steps: Iterator[int] = dataclasses.field(default_factory=lambda: itertools.count(1))
 
 
-class AtOnce:
-    """A worker without a thread: the process does its saves itself."""
+class Queue:
+    """A worker without a thread: the process does the queued things itself, while it waits for one of them or idles."""
 
-    def __init__(self, name: str) -> None:
-        pass
+    def __init__(self, name: str = "") -> None:
+        self._actions: collections.deque[Callable[[], None]] = collections.deque()
+        self._working = False
 
     def put(self, action: Callable[[], None]) -> None:
-        action()
+        """Queue it; from outside the worker, do all that was queued before, and it."""
+        self._actions.append(action)
+        if not self._working:
+            while action in self._actions:
+                self.work()
+
+    def work(self) -> None:
+        """Do the next thing, if there is one."""
+        if self._actions:
+            self._working = True
+            try:
+                self._actions.popleft()()
+            finally:
+                self._working = False
 
     def stop(self) -> None:
-        pass
+        """Nothing runs on by itself."""
 
 
 class Clock:
     """Time that passes by sleeping, and nonces that are numbers."""
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, actor: Actor, name: str) -> None:
         self.time = 0.0
-        self._name, self._nonces = name, itertools.count(1)
+        self.worker = Queue()
+        self._actor, self._name, self._nonces = actor, name, itertools.count(1)
 
     def sleep(self, seconds: float) -> None:
         self.time += seconds
 
     def seams(self) -> Seams:
         return Seams(
-            nonce=lambda: f"{self._name}-{next(self._nonces)}",
+            nonce=lambda: f"{self._name}{self._actor.mark}-{next(self._nonces)}",
             now=lambda: NOW,
             clock=lambda: self.time,
             sleep=self.sleep,
             chance=lambda: 1.0,
             at_once=_one_after_the_other,
             in_time=inline,
-            worker=AtOnce,
+            worker=lambda name: self.worker,
         )
 
 
@@ -94,9 +127,9 @@ def _one_after_the_other(actions: Sequence[Callable[[], None]]) -> None:
         action()
 
 
-def files(generation: int) -> Files:
+def files(generation: int, times: int) -> Files:
     """What is saved: one part alternates, so that content pruned long ago comes back, and one is always the same."""
-    return (b"oddoddod" if generation % 2 else b"eveneven", b"the same")
+    return (b"oddoddod" * times if generation % 2 else b"eveneven" * times, b"the same" * times)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -107,23 +140,27 @@ class Writing:
     pod: str
     saves: int = 2
     completes: bool = False
+    picks: bool = False
+    """Whether it restores an older checkpoint than the newest, and goes on from there."""
+    idles: int = 4
+    """What its worker may do between two saves of the program, before the next one takes its turn."""
     lives: int = 1
     """How often it starts: each time a new process of the same attempt in the same pod."""
 
     def live(self, town: Town, actor: Actor) -> None:
+        name = actor.first_name
         for life in range(self.lives):
-            name = f"{actor.name}.{life}"
             try:
-                self._one_life(town, Calls(Door(town.place, actor, name), Clock(name).seams(), town.budget))
+                self._one_life(town, actor, Clock(actor, f"{name}.{life}"))
             except StorageError:
                 town.judge.met["storage errors"] += 1
             except CorruptCheckpointError as error:
-                town.judge.blame("I1", f"{name} was told: {error}")
+                town.judge.was_told_of_damage("I1", str(error))
 
-    def _one_life(self, town: Town, calls: Calls) -> None:
+    def _one_life(self, town: Town, actor: Actor, clock: Clock) -> None:
         judge = town.judge
         try:
-            process = Process(town, calls, Writer(self.attempt, self.pod))
+            process = Process(town, actor, clock, self)
         except CompletedError:
             judge.was_completed(None)
             return
@@ -132,8 +169,12 @@ class Writing:
             return
         try:
             generation = process.resume()
+            if self.picks:
+                generation = process.pick(generation)
             for save in range(1, self.saves + 1):
                 process.save(generation + save)
+                for _ in range(self.idles):
+                    clock.worker.work()
             if self.completes:
                 process.handle.complete()
                 judge.was_completed(process.fence)
@@ -146,9 +187,18 @@ class Writing:
 class Process:
     """One process that has taken the store over."""
 
-    def __init__(self, town: Town, calls: Calls, writer: Writer) -> None:
-        self._town, self._judge, self._calls = town, town.judge, calls
-        self.handle = WritingHandle(calls, writer, lambda: None, self._told, town.budget, IssuedFences(), town.sizes)
+    def __init__(self, town: Town, actor: Actor, clock: Clock, program: Writing) -> None:
+        self._town, self._judge, self._actor = town, town.judge, actor
+        calls = self._calls = Calls(Door(town.place, actor), clock.seams(), town.budget)
+        self.handle = WritingHandle(
+            calls,
+            Writer(program.attempt, program.pod),
+            lambda: None,
+            self._told,
+            town.budget,
+            issued=IssuedFences(),
+            sizes=town.shape.sizes,
+        )
         self.fence = self.handle.log.fence
 
     def resume(self) -> int:
@@ -157,18 +207,35 @@ class Process:
         if found is None:
             self._judge.resumed(self.fence, 0, None)
             return 0
-        entry, content = found
+        return self._go_on_from(*found)
+
+    def pick(self, generation: int) -> int:
+        """Go on from the second newest instead, if there is one."""
+        second = [*self.handle.log.state.live, 0, 0][1]
+        if not second:
+            return generation
+        self._judge.met["older one picked"] += 1
+        try:
+            found = deliver(self._calls, Reading(self.handle.log.journal, self.handle.log), second, strict=True)
+        except CheckpointPrunedError:
+            self._judge.was_pruned(second)
+            return generation
+        assert found is not None
+        return self._go_on_from(*found, picked=second)
+
+    def _go_on_from(self, entry: Checkpoint, content: Files, picked: int = 0) -> int:
         self.handle.resumed(entry.sequence)
-        self._judge.resumed(self.fence, entry.sequence, content)
+        self._judge.resumed(self.fence, entry.sequence, content, picked)
         generation: int = entry.metadata["generation"]
         return generation
 
     def save(self, generation: int) -> None:
         """Save; one that fails is given up, and the program goes on. Raises what ends the process."""
-        step = next(self._town.steps)
-        content = self._judge.saves[step] = files(generation)
+        step = self._actor.learn(lambda: next(self._town.steps))
+        content = self._judge.saves[step] = files(generation, self._town.shape.times)
+        nodes = [Node(b"part-%d" % part, Kind.FILE, 0o644, 0, len(data)) for part, data in enumerate(content)]
         job: Job[CheckpointInfo] = Job(
-            Content(NODES, [[piece] if piece else [] for piece in content], copied=True),
+            Content(nodes, [[piece] if piece else [] for piece in content], copied=True),
             step,
             {},
             {"generation": generation},
@@ -196,8 +263,8 @@ class Watching:
     times: int = 3
 
     def live(self, town: Town, actor: Actor) -> None:
-        door = Door(town.place, actor, actor.name)
-        calls = Calls(door, Clock(actor.name).seams(), town.budget)
+        door = Door(town.place, actor)
+        calls = Calls(door, Clock(actor, actor.name).seams(), town.budget)
         for _ in range(self.times):
             door.shown = -1
             try:
@@ -206,7 +273,7 @@ class Watching:
                 town.judge.met["storage errors"] += 1
                 continue
             except CorruptCheckpointError as error:
-                town.judge.blame("R", f"a reader was told: {error}")
+                town.judge.was_told_of_damage("R", str(error))
                 return
             floor = town.judge.newest_at[max(door.shown, 0)]
             if found is None:
@@ -215,7 +282,9 @@ class Watching:
                 town.judge.read(floor, found[0].sequence, found[1])
 
 
-def deliver(calls: Calls, reading: Reading) -> tuple[Checkpoint, Files] | None:
+def deliver(
+    calls: Calls, reading: Reading, first: int | None = None, *, strict: bool = False
+) -> tuple[Checkpoint, Files] | None:
     """What a restore gives."""
 
     def take(entry: Checkpoint, manifest: Manifest) -> Files:
@@ -224,4 +293,4 @@ def deliver(calls: Calls, reading: Reading) -> tuple[Checkpoint, Files] | None:
             parts[piece.node] += bytes(piece.data)
         return tuple(parts)
 
-    return reading.deliver(take)
+    return reading.deliver(take, first, strict=strict)

@@ -4,30 +4,46 @@ from __future__ import annotations
 
 import pytest
 
-from tests.simulator.casts import CASTS
+from tests.simulator import exhaust
+from tests.simulator.casts import CASTS, Cast
 from tests.simulator.figures import run
+from tests.simulator.process import Writing
 from tests.simulator.schedule import Schedule
 
-SCHEDULES = 3000
+SCHEDULES = 1500
 
 
+@pytest.mark.timeout(300)
 def test_no_schedule_breaks_an_invariant() -> None:
     figures = run(range(SCHEDULES), tuple(CASTS))
     assert figures.violations == [], "`make simulate SEED=… SCHEDULES=1 CAST=…` shows each step by step"
-    for event in ("fenced", "refused", "resumed from another attempt", "carried out late", "told complete", "read"):
-        assert figures.met[event] > 20, f"the schedules hardly ever come to this: {event}"
+    assert len(set(figures.fingerprints)) > 0.7 * figures.schedules, "many schedules are the same"
+    for event in (
+        "fenced",
+        "refused",
+        "resumed from another attempt",
+        "answer lost",
+        "carried out late",
+        "told complete",
+        "read",
+        "deletes",
+        "prune by hand",
+        "damaged",
+        "snapshots",
+    ):
+        assert figures.met[event] > 5, f"the schedules hardly ever come to this: {event}"
 
 
-def test_most_schedules_are_different_ones() -> None:
-    figures = run(range(1000), tuple(CASTS))
-    assert len(set(figures.fingerprints)) > 0.7 * figures.schedules
+def test_every_order_of_two_processes_of_one_attempt_keeps_the_invariants() -> None:
+    cast = Cast((Writing(1, "a", saves=1), Writing(1, "a", saves=1)))
+    found = list(exhaust.schedules(cast, faults=0))
+    assert [scene.judge.verdict for scene in found if scene.judge.verdict is not None] == []
+    assert len({scene.fingerprint() for scene in found}) == len(found) > 40
 
 
 @pytest.mark.parametrize("cast", CASTS)
 def test_a_seed_is_the_same_schedule_again(cast: str) -> None:
-    for seed in range(20):
-        first, second = Schedule(seed, CASTS[cast]), Schedule(seed, CASTS[cast])
-        first.run()
-        second.run()
+    for seed in range(6):
+        first, second = Schedule(seed, CASTS[cast]).run(), Schedule(seed, CASTS[cast]).run()
         assert first.trace == second.trace
         assert first.judge.records == second.judge.records
