@@ -31,6 +31,7 @@ if TYPE_CHECKING:
         WaypostError,
     )
     from waypost.stop import on_preemption, preemption_requested
+    from waypost.store.retention import KeepBest, KeepEvery, Retention
 
 __all__ = [
     "AttemptRefusedError",
@@ -42,7 +43,10 @@ __all__ = [
     "CorruptCheckpointError",
     "FencedError",
     "Group",
+    "KeepBest",
+    "KeepEvery",
     "RecoverableError",
+    "Retention",
     "StopRequested",
     "StorageError",
     "StoreDeletedError",
@@ -59,6 +63,9 @@ _HOMES = {
     "CheckpointInfo": "waypost.checkpoints",
     "Checkpoints": "waypost.checkpoints",
     "Group": "waypost.checkpoints",
+    "KeepBest": "waypost.store.retention",
+    "KeepEvery": "waypost.store.retention",
+    "Retention": "waypost.store.retention",
     "current_context": "waypost.context",
     "on_preemption": "waypost.stop",
     "preemption_requested": "waypost.stop",

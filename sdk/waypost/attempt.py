@@ -25,6 +25,7 @@ from waypost import contract, ending
 from waypost.errors import ConfigurationError
 from waypost.log import logger
 from waypost.store.group import standing
+from waypost.store.retention import Retention
 
 MAX_ATTEMPT = 2**63 - 2
 """The highest attempt; 2^63-1 is the fence of a deleted store."""
@@ -50,6 +51,8 @@ class Contract:
     """Path of the termination message file; None: nobody reads one."""
     starts_from: str | None = None
     """A store, or `<store>#<sequence>`: where the task begins as long as its own store holds no checkpoint."""
+    retention: Retention | None = None
+    """Which checkpoints are kept; None: every one."""
 
     @classmethod
     def from_env(cls, env: Mapping[str, str] = os.environ) -> Contract | None:
@@ -77,6 +80,7 @@ class Contract:
             grace_seconds=_seconds(env.get(contract.ENV_GRACE_SECONDS) or str(contract.DEFAULT_GRACE_SECONDS)),
             termination_log=env.get(contract.ENV_TERMINATION_LOG) or None,
             starts_from=env.get(contract.ENV_CHECKPOINT_FROM) or None,
+            retention=_retention(env.get(contract.ENV_RETENTION)),
         )
 
 
@@ -192,3 +196,10 @@ def _seconds(value: str) -> float:
     if 0 <= seconds < float("inf"):
         return seconds
     raise ConfigurationError(f"{contract.ENV_GRACE_SECONDS} is {value!r}: it has to be a number of seconds, 0 or more")
+
+
+def _retention(value: str | None) -> Retention | None:
+    try:
+        return Retention.parse(value) if value else None
+    except ConfigurationError as error:
+        raise ConfigurationError(f"{contract.ENV_RETENTION} is {value!r}: {error}") from error

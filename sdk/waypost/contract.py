@@ -54,6 +54,8 @@ ENV_NAMESPACE: Final = "WAYPOST_NAMESPACE"
 ENV_TASK_UID: Final = "WAYPOST_TASK_UID"
 ENV_POD_UID: Final = "WAYPOST_POD_UID"
 """By the downward API; a FENCE carries it, so a restarted container of the same pod is told from a second pod."""
+ENV_RETENTION: Final = "WAYPOST_RETENTION"
+"""Which checkpoints are kept, as JSON: `keepLast`, `keepEvery`, `keepBest`; without it every one."""
 ENV_GRACE_SECONDS: Final = "WAYPOST_GRACE_SECONDS"
 """Seconds between SIGTERM and SIGKILL: what the last save may take."""
 ENV_TERMINATION_LOG: Final = "WAYPOST_TERMINATION_LOG"
@@ -71,6 +73,7 @@ ENV_NAMES: Final = (
     ENV_NAMESPACE,
     ENV_TASK_UID,
     ENV_POD_UID,
+    ENV_RETENTION,
     ENV_GRACE_SECONDS,
     ENV_TERMINATION_LOG,
 )
@@ -81,6 +84,8 @@ DEFAULT_GRACE_SECONDS: Final = 110
 """terminationGracePeriodSeconds when the template has none: an EC2 notice comes 120 s ahead, GKE cuts at 15 s."""
 DEFAULT_NODE_LOSS_TOLERATION_SECONDS: Final = 30
 """For the not-ready and unreachable taints unless the template says otherwise (Kubernetes' 300 s idle away)."""
+DEFAULT_KEEP_LAST: Final = 3
+"""Checkpoints kept unless retention says otherwise."""
 MAX_TASK_NAME_LENGTH: Final = 52
 """`<name>-<attempt>` has to be a label value of at most 63 characters with room for a ten-digit attempt."""
 SHORT_UID_LENGTH: Final = 8

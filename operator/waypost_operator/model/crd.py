@@ -109,6 +109,8 @@ def _structural(node: Json, definitions: Json) -> Json:
                 pass
             case "default" if value is None:
                 pass
+            case "default" if isinstance(value, dict):
+                result[key] = {name: part for name, part in value.items() if part is not None}
             case "description":
                 result[key] = " ".join(str(value).split())
             case "properties":

@@ -8,7 +8,7 @@ API server when the pod is created.
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 from pydantic.alias_generators import to_camel
@@ -19,6 +19,7 @@ START_POINT_LENGTH = 700
 """A store's URI is its base of at most 512 characters, a namespace, a name and a UID; and then `#<number>`."""
 SECOND_LIMIT = 86_400
 """No wait of a backoff is longer than a day."""
+INT32_LIMIT = 2**31 - 1
 
 
 def rules(*pairs: tuple[str, str]) -> dict[str, Any]:
@@ -67,6 +68,44 @@ StartPoint = Annotated[
 ]
 
 
+class KeepEvery(Typed):
+    """The oldest checkpoint of every stretch of so many steps, or of so many seconds."""
+
+    model_config = ConfigDict(
+        json_schema_extra=rules(
+            ("has(self.steps) != has(self.seconds)", "retention.keepEvery needs either steps or seconds")
+        )
+    )
+
+    steps: Annotated[int, Field(ge=1, le=INT32_LIMIT)] | None = None
+    """One checkpoint in so many steps."""
+    seconds: Annotated[int, Field(ge=1, le=INT32_LIMIT)] | None = None
+    """One checkpoint in so many seconds, by the clocks of the machines that saved them."""
+
+
+class KeepBest(Typed):
+    """The checkpoints with the best values of a metric that the program gives to its saves."""
+
+    metric: Annotated[str, Field(min_length=1, max_length=253)]
+    """Name of the metric."""
+    mode: Literal["min", "max"]
+    """min if a lower value is better, max if a higher one is."""
+    count: Annotated[int, Field(ge=1, le=1000)] = 1
+    """How many are kept."""
+
+
+class Retention(Typed):
+    """Which checkpoints are kept: what one of the rules keeps is kept. The newest one, the one that an attempt resumed
+    from and pinned ones are never pruned."""
+
+    keep_last: Annotated[int, Field(ge=1, le=1000)] = contract.DEFAULT_KEEP_LAST
+    """The newest so many."""
+    keep_every: KeepEvery | None = None
+    """In addition, one in every stretch of steps or seconds."""
+    keep_best: KeepBest | None = None
+    """In addition, the best ones by a metric."""
+
+
 class CheckpointSpec(Typed):
     """Where checkpoints live."""
 
@@ -110,6 +149,8 @@ class CheckpointSpec(Typed):
     credentials_secret_ref: SecretReference | None = None
     """Secret whose keys become environment variables of the task container (AWS_ACCESS_KEY_ID ...). Leave it out
     where the pod's service account has access. The operator itself never reads it."""
+    retention: Retention = Retention()
+    """Which checkpoints are kept; a change applies at the next attempt."""
 
 
 class Backoff(Typed):

@@ -9,6 +9,8 @@ on a node that has gone quiet. Everything else passes through untouched.
 from __future__ import annotations
 
 import copy
+import json
+from collections.abc import Mapping
 from typing import Any
 
 from waypost import contract
@@ -123,11 +125,17 @@ def _environment(metadata: Json, spec: Json, attempt: int, *, grace: int) -> lis
         contract.ENV_TASK: metadata["name"],
         contract.ENV_NAMESPACE: metadata["namespace"],
         contract.ENV_TASK_UID: metadata["uid"],
+        contract.ENV_RETENTION: json.dumps(_retention(spec)),
         contract.ENV_GRACE_SECONDS: str(grace),
         contract.ENV_TERMINATION_LOG: contract.TERMINATION_LOG_PATH,
     }
     pod_uid = {"name": contract.ENV_POD_UID, "valueFrom": {"fieldRef": {"fieldPath": "metadata.uid"}}}
     return [*({"name": name, "value": value} for name, value in values.items()), pod_uid]
+
+
+def _retention(spec: Json) -> Mapping[str, Any]:
+    """The rules as the task has them: the SDK reads the same names."""
+    return {"keepLast": contract.DEFAULT_KEEP_LAST, **mapping(spec, "checkpoint", "retention")}
 
 
 def _tolerations(given: list[Json]) -> list[Json]:

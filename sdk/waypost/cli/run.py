@@ -9,7 +9,7 @@ import click
 
 from waypost import attempt, stop
 from waypost.checkpoints import Checkpoints
-from waypost.contract import EXIT_COMPLETE
+from waypost.contract import DEFAULT_KEEP_LAST, EXIT_COMPLETE
 from waypost.errors import ConfigurationError
 from waypost.local import summary, target
 from waypost.local.budget import Why
@@ -19,6 +19,7 @@ from waypost.local.drill import Drill
 from waypost.local.supervise import Run
 from waypost.log import say
 from waypost.store import start_point
+from waypost.store.retention import MAX_COUNT, Retention
 
 HELP_OPTIONS: Final = ("-h", "--help")
 
@@ -39,6 +40,12 @@ HELP_OPTIONS: Final = ("-h", "--help")
     type=click.FloatRange(min=0, min_open=True),
     help="Drill: SIGTERM to each attempt after so many seconds of work, SIGKILL 15 seconds later.",
 )
+@click.option(
+    "--keep-last",
+    metavar="N",
+    type=click.IntRange(0, MAX_COUNT),
+    help=f"Keep the newest N checkpoints; 0 keeps all.  [default: {DEFAULT_KEEP_LAST}]",
+)
 @click.option("--kill", is_flag=True, help="With --preempt-every: SIGKILL at once.")
 def run(
     name: str,
@@ -46,6 +53,7 @@ def run(
     checkpoint: str | None,
     from_: str | None,
     preempt_every: float | None,
+    keep_last: int | None,
     kill: bool,
 ) -> None:
     """Run a @waypost.task function: one attempt in a pod, else attempts until it completes.
@@ -60,16 +68,17 @@ def run(
         click.echo(click.get_current_context().get_help())
         return
     if attempt.Contract.from_env() is not None:
-        if checkpoint is not None or from_ is not None or preempt_every is not None or kill:
+        if any(option is not None for option in (checkpoint, from_, preempt_every, keep_last)) or kill:
             raise ConfigurationError(
-                "--checkpoint, --from, --preempt-every and --kill are for local runs; in a pod the operator names the "
-                "stores"
+                "--checkpoint, --from, --preempt-every, --keep-last and --kill are for local runs; in a pod the task's "
+                "spec says where checkpoints live and which are kept"
             )
         sys.exit(_run_attempt(name, words))
     if kill and preempt_every is None:
         raise click.UsageError("--kill is a way to preempt: give --preempt-every SECONDS as well")
     drill = Drill(preempt_every, kill) if preempt_every is not None else None
-    sys.exit(_run_locally(name, words, checkpoint, from_, drill))
+    keep = DEFAULT_KEEP_LAST if keep_last is None else keep_last
+    sys.exit(_run_locally(name, words, checkpoint, from_, drill, Retention(keep_last=keep) if keep else None))
 
 
 def _run_attempt(name: str, words: tuple[str, ...]) -> int:
@@ -86,7 +95,12 @@ def _run_attempt(name: str, words: tuple[str, ...]) -> int:
 
 
 def _run_locally(
-    name: str, words: tuple[str, ...], checkpoint: str | None, starts_from: str | None, drill: Drill | None
+    name: str,
+    words: tuple[str, ...],
+    checkpoint: str | None,
+    starts_from: str | None,
+    drill: Drill | None,
+    retention: Retention | None,
 ) -> int:
     task = target.load(name)
     target.arguments(task, f"waypost run {name}", words)  # a wrong argument is told at once, not by every attempt
@@ -103,7 +117,7 @@ def _run_locally(
     uri = checkpoint or new_store(task.__name__)
     say(f"running {task.__qualname__} locally, checkpoints in {uri}")
     launcher = CommandLauncher(name, words)
-    local = Run(task.__qualname__, launcher, uri, task.retries, drill, highest + 1, starts_from)
+    local = Run(task.__qualname__, launcher, uri, task.retries, drill, highest + 1, starts_from, retention)
     last = local.run()
     for line in summary.lines(local.attempts):
         say(line)

@@ -24,6 +24,7 @@ from typing import Any, Final, Protocol
 from waypost import contract
 from waypost.contract import Document
 from waypost.errors import ConfigurationError
+from waypost.store.retention import Retention
 
 
 class Child(Protocol):
@@ -44,7 +45,13 @@ class Launcher(Protocol):
 
 
 def environment(
-    store: str, attempt: int, task: str, termination_log: Path, grace_seconds: float, starts_from: str | None = None
+    store: str,
+    attempt: int,
+    task: str,
+    termination_log: Path,
+    grace_seconds: float,
+    starts_from: str | None = None,
+    retention: Retention | None = None,
 ) -> dict[str, str]:
     """Return the environment of a local attempt: ours, with the contract's names set as the operator would."""
     env = {name: value for name, value in os.environ.items() if name not in contract.ENV_NAMES}
@@ -58,6 +65,8 @@ def environment(
     }
     if starts_from is not None:
         env[contract.ENV_CHECKPOINT_FROM] = starts_from
+    if retention is not None:
+        env[contract.ENV_RETENTION] = retention.to_json()
     env.setdefault("PYTHONUNBUFFERED", "1")  # what a killed child has printed should be seen
     return env
 

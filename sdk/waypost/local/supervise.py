@@ -24,9 +24,11 @@ from waypost.local.budget import Decision, Ended, Next, Standing, Why
 from waypost.local.children import Child, Launcher, environment, read_document
 from waypost.local.drill import Drill
 from waypost.log import say
+from waypost.store.retention import Retention
 
 KEEP_ATTEMPTS: Final = 100
 """Ends remembered for the summary; a drill may go on for days."""
+KEEP: Final = Retention()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -49,6 +51,8 @@ class Run:
     first_attempt: int = 1
     starts_from: str | None = None
     """Where it begins while the store holds no checkpoint."""
+    retention: Retention | None = KEEP
+    """Which checkpoints are kept; None: every one."""
     attempts: list[Attempt] = dataclasses.field(default_factory=list)
     """The newest ends, oldest first."""
     stopped_by: int | None = None
@@ -73,7 +77,7 @@ class Run:
         termination_log = folder / f"attempt-{number}.json"
         grace = self.drill.grace if self.drill else contract.DEFAULT_GRACE_SECONDS
         started = time.monotonic()
-        env = environment(self.store, number, self.task, termination_log, grace, self.starts_from)
+        env = environment(self.store, number, self.task, termination_log, grace, self.starts_from, self.retention)
         self._child = child = self.launcher.start(env)
         drilled = False
         try:

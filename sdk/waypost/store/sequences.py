@@ -6,6 +6,7 @@ sees one whole state of the log.
 
 from __future__ import annotations
 
+import bisect
 import dataclasses
 from collections.abc import Iterable, Iterator
 from typing import Final
@@ -45,7 +46,8 @@ class Sequences:
         return bool(self.ranges)
 
     def __contains__(self, number: int) -> bool:
-        return any(first <= number <= last for first, last in self.ranges)
+        place = bisect.bisect_right(self.ranges, (number, MAX_SEQUENCE)) - 1
+        return place >= 0 and self.ranges[place][1] >= number
 
     def __iter__(self) -> Iterator[int]:
         """The numbers, newest first."""
@@ -54,10 +56,8 @@ class Sequences:
 
     def below(self, number: int) -> int | None:
         """The highest number lower than `number`; None without one."""
-        for first, last in reversed(self.ranges):
-            if first < number:
-                return min(last, number - 1)
-        return None
+        place = bisect.bisect_left(self.ranges, (number, 0)) - 1
+        return min(self.ranges[place][1], number - 1) if place >= 0 else None
 
     def adding(self, number: int) -> Sequences:
         """This set and `number`, which has to be higher than all in it (the log only grows)."""
@@ -71,10 +71,13 @@ class Sequences:
     def without(self, other: Sequences) -> Sequences:
         """The numbers of this set that aren't in `other`."""
         kept: list[_Range] = []
+        start = 0
         for first, last in self.ranges:
-            for gone_first, gone_last in other.ranges:
-                if gone_last < first or gone_first > last:
-                    continue
+            while start < len(other.ranges) and other.ranges[start][1] < first:
+                start += 1
+            for gone_first, gone_last in other.ranges[start:]:
+                if gone_first > last:
+                    break
                 if first < gone_first:
                     kept.append((first, gone_first - 1))
                 first = gone_last + 1

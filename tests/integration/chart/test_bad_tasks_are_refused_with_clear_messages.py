@@ -26,6 +26,7 @@ FROM = "spec__checkpoint__from"
 FAILURES = "spec__failurePolicy__maxFailures"
 CODES = "spec__failurePolicy__recoverableExitCodes"
 BACKOFF = "spec__failurePolicy__backoff"
+RETENTION = "spec__checkpoint__retention"
 CONTAINERS = "spec__template__spec__containers"
 URI_CHANGED = "uri can't change: another store knows nothing of this task's progress"
 FROM_CHANGED = "checkpoint.from can't change, nor come or go later: attempts of one task would have begun differently"
@@ -86,6 +87,56 @@ RULES: dict[str, tuple[dict[str, Any], str, dict[str, Any]]] = {
         {"spec__checkpoint__credentialsSecretRef": {"name": ""}},
         "spec.checkpoint.credentialsSecretRef.name: Invalid value",
         {"spec__checkpoint__credentialsSecretRef": {"name": "s"}},
+    ),
+    "nothing kept": (
+        {RETENTION: {"keepLast": 0}},
+        "spec.checkpoint.retention.keepLast: Invalid value: 0 ... greater than or equal to 1",
+        {RETENTION: {"keepLast": 1}},
+    ),
+    "more kept than anyone means": (
+        {RETENTION: {"keepLast": 1001}},
+        "spec.checkpoint.retention.keepLast: Invalid value: 1001 ... less than or equal to 1000",
+        {RETENTION: {"keepLast": 1000}},
+    ),
+    "one kept in every nothing": (
+        {RETENTION: {"keepEvery": {}}},
+        "retention.keepEvery needs either steps or seconds",
+        {RETENTION: {"keepEvery": {"steps": 1}}},
+    ),
+    "one kept in every so many steps and seconds": (
+        {RETENTION: {"keepEvery": {"steps": 10, "seconds": 10}}},
+        "retention.keepEvery needs either steps or seconds",
+        {RETENTION: {"keepEvery": {"seconds": 10}}},
+    ),
+    "one kept in every 0 steps": (
+        {RETENTION: {"keepEvery": {"steps": 0}}},
+        "spec.checkpoint.retention.keepEvery.steps: Invalid value: 0 ... greater than or equal to 1",
+        {RETENTION: {"keepEvery": {"steps": 2_147_483_647}}},
+    ),
+    "one kept in every 0 seconds": (
+        {RETENTION: {"keepEvery": {"seconds": 0}}},
+        "spec.checkpoint.retention.keepEvery.seconds: Invalid value: 0 ... greater than or equal to 1",
+        {RETENTION: {"keepEvery": {"seconds": 2_147_483_647}}},
+    ),
+    "the best of no metric": (
+        {RETENTION: {"keepBest": {"mode": "min"}}},
+        "spec.checkpoint.retention.keepBest.metric: Required value",
+        {RETENTION: {"keepBest": {"mode": "min", "metric": "loss"}}},
+    ),
+    "the best of a metric without a name": (
+        {RETENTION: {"keepBest": {"mode": "min", "metric": ""}}},
+        "spec.checkpoint.retention.keepBest.metric: Invalid value",
+        {RETENTION: {"keepBest": {"mode": "max", "metric": "m"}}},
+    ),
+    "the best by no measure": (
+        {RETENTION: {"keepBest": {"metric": "loss", "mode": "median"}}},
+        'spec.checkpoint.retention.keepBest.mode: Unsupported value: "median"',
+        {RETENTION: {"keepBest": {"metric": "loss", "mode": "max"}}},
+    ),
+    "the best 0": (
+        {RETENTION: {"keepBest": {"metric": "loss", "mode": "min", "count": 0}}},
+        "spec.checkpoint.retention.keepBest.count: Invalid value: 0",
+        {RETENTION: {"keepBest": {"metric": "loss", "mode": "min", "count": 1000}}},
     ),
     "less than no failure": (
         {FAILURES: -1},

@@ -79,7 +79,7 @@ def test_everything_is_explained() -> None:
 
 def test_every_rule_in_cel_says_what_its_offender_did() -> None:
     rules = [rule for _, node in nodes(schema()) for rule in node.get("x-kubernetes-validations", [])]
-    assert len(rules) == 12
+    assert len(rules) == 13
     for rule in rules:
         assert len(rule["message"]) > 20, rule
 
@@ -91,6 +91,7 @@ def test_defaults_are_visible_in_the_stored_object() -> None:
         "recoverableExitCodes": [],
         "backoff": {"initialSeconds": 10, "maxSeconds": 600},
     }
+    assert spec["checkpoint"]["properties"]["retention"]["default"] == {"keepLast": 3}
     assert spec["template"]["properties"]["spec"]["properties"]["restartPolicy"]["default"] == "Never"
 
 

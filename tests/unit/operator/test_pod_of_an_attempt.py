@@ -8,6 +8,7 @@ import pytest
 
 from tests.unit.operator.tasks import STORE, UID, task
 from waypost import contract
+from waypost.store.retention import KeepBest, KeepEvery, Retention
 from waypost_operator.model.pod import Pod
 from waypost_operator.model.raw import NO_TIME, Json
 from waypost_operator.specs.pod import TemplateError, build
@@ -37,6 +38,7 @@ def test_it_carries_the_whole_contract() -> None:
         "WAYPOST_TASK": "train",
         "WAYPOST_NAMESPACE": "ml",
         "WAYPOST_TASK_UID": UID,
+        "WAYPOST_RETENTION": '{"keepLast": 3}',
         "WAYPOST_GRACE_SECONDS": "110",
         "WAYPOST_TERMINATION_LOG": "/dev/termination-log",
         "WAYPOST_POD_UID": "",
@@ -57,6 +59,20 @@ def test_every_attempt_is_told_where_the_task_starts_from() -> None:
         assert environment(build(body, attempt))["WAYPOST_CHECKPOINT_FROM"] == start
     del body["spec"]["checkpoint"]["from"]
     assert "WAYPOST_CHECKPOINT_FROM" not in environment(build(body, 1)), "and the template can't make one up"
+
+
+def test_it_tells_the_retention_in_the_words_of_the_spec_which_the_sdk_reads() -> None:
+    body = with_template()
+    body["spec"]["checkpoint"]["retention"] = {
+        "keepLast": 5,
+        "keepEvery": {"steps": 1000},
+        "keepBest": {"metric": "loss", "mode": "min", "count": 2},
+    }
+    assert Retention.parse(environment(build(body, 2))["WAYPOST_RETENTION"]) == Retention(
+        keep_last=5,
+        keep_every=KeepEvery(steps=1000),
+        keep_best=KeepBest(metric="loss", mode="min", count=2),
+    )
 
 
 def test_its_name_labels_and_controller_say_whose_attempt_it_is() -> None:

@@ -16,6 +16,7 @@ from waypost import contract
 from waypost.attempt import MAX_ATTEMPT, Contract, Report
 from waypost.contract import Document, Position
 from waypost.errors import ConfigurationError
+from waypost.store.retention import Retention
 
 GOOD = {
     contract.ENV_CHECKPOINT_DST: "s3://bucket/team/train-0b5e8f6e/",
@@ -25,6 +26,7 @@ GOOD = {
     contract.ENV_NAMESPACE: "team",
     contract.ENV_TASK_UID: "0b5e8f6e-1",
     contract.ENV_POD_UID: "77",
+    contract.ENV_RETENTION: '{"keepLast": 2}',
     contract.ENV_GRACE_SECONDS: "25",
     contract.ENV_TERMINATION_LOG: "/dev/termination-log",
 }
@@ -33,7 +35,9 @@ GOOD = {
 # --- The contract ------------------------------------------------------------------------------------------------
 def test_a_whole_contract_is_read_as_it_stands() -> None:
     uri = "s3://bucket/team/train-0b5e8f6e"
-    expected = Contract(uri, uri, 3, "train", "team", "0b5e8f6e-1", "77", 25.0, "/dev/termination-log")
+    expected = Contract(
+        uri, uri, 3, "train", "team", "0b5e8f6e-1", "77", 25.0, "/dev/termination-log", Retention(keep_last=2)
+    )
     assert Contract.from_env(GOOD) == expected
 
 
@@ -58,6 +62,10 @@ def test_store_and_attempt_are_enough() -> None:
         (contract.ENV_ATTEMPT, "1.0"),
         (contract.ENV_ATTEMPT, "two"),
         (contract.ENV_ATTEMPT, str(MAX_ATTEMPT + 1)),
+        (contract.ENV_RETENTION, "3"),
+        (contract.ENV_RETENTION, "{"),
+        (contract.ENV_RETENTION, '{"keepLast": 0}'),
+        (contract.ENV_RETENTION, '{"keepLatest": 3}'),
         (contract.ENV_GRACE_SECONDS, "soon"),
         (contract.ENV_GRACE_SECONDS, "-1"),
         (contract.ENV_GRACE_SECONDS, "nan"),

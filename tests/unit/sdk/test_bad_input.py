@@ -61,7 +61,8 @@ def test_an_unwritable_path_is_a_storage_error_naming_uri_and_operation(attempt:
     [
         (("--n", "many"), "'many' is not a valid integer"),
         (("--m", "1"), "No such option"),
-        (("--checkpoint", "file:///x"), "in a pod the operator names the store"),
+        (("--checkpoint", "file:///x"), "in a pod the task's spec says where"),
+        (("--keep-last", "5"), "in a pod the task's spec says where"),
     ],
 )
 def test_wrong_arguments_in_a_pod_fail_at_once(attempt: Attempt, words: tuple[str, ...], message: str) -> None:
@@ -85,6 +86,7 @@ def test_a_broken_contract_fails_at_once_naming_the_variable(attempt: Attempt) -
         (("run", "program.py:train", "--checkpoint", "nosuch://x"), 65, "nosuch"),
         (("run", "program.py:train", "--preempt-every", "0"), 2, "0.0 is not in the range x>0"),
         (("run", "program.py:train", "--kill"), 2, "--preempt-every"),
+        (("run", "program.py:train", "--keep-last", "-1"), 2, "-1 is not in the range 0<=x<=1000"),
         (("run", "negative.py:train"), 65, "retries has to be a whole number, 0 or more"),
         (("checkpoints", "ls", "nosuch://x"), 65, "nosuch"),
     ],

@@ -14,6 +14,7 @@ from waypost.local.budget import Why
 from waypost.local.children import Child, environment
 from waypost.local.drill import Drill
 from waypost.local.supervise import Run
+from waypost.store.retention import Retention
 
 Script = Callable[[int], tuple[int, Document | None]]
 
@@ -84,16 +85,18 @@ def test_each_attempt_has_the_next_number_on_the_same_store() -> None:
 
 
 def test_an_attempts_environment_is_the_contract_and_ours() -> None:
-    env = environment("file:///s", 2, "train", Path("/log"), 15.0)
+    env = environment("file:///s", 2, "train", Path("/log"), 15.0, retention=Retention(keep_last=2))
     assert {name: env[name] for name in contract.ENV_NAMES if name in env} == {
         contract.ENV_CHECKPOINT_DST: "file:///s",
         contract.ENV_CHECKPOINT_SRC: "file:///s",
         contract.ENV_ATTEMPT: "2",
         contract.ENV_TASK: "train",
+        contract.ENV_RETENTION: '{"keepLast": 2}',
         contract.ENV_GRACE_SECONDS: "15",
         contract.ENV_TERMINATION_LOG: "/log",
     }
     assert env["PATH"]
+    assert contract.ENV_RETENTION not in environment("file:///s", 2, "train", Path("/log"), 15.0)
 
 
 def drilled(kill: bool, ended_by: tuple[int, ...]) -> tuple[Run, list[FakeChild]]:
