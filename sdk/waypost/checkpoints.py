@@ -35,6 +35,7 @@ from waypost.store.placing import Place
 from waypost.store.reading import Reading
 from waypost.store.request import Select, chosen_group, chosen_uri, chosen_writer, part_of, selection
 from waypost.store.resuming import BASE, Delivered, Resuming, Take, Which
+from waypost.store.retention import Retention
 from waypost.store.saver import Job
 from waypost.store.seams import Seams
 from waypost.store.sources import Source
@@ -70,13 +71,17 @@ class Checkpoints:
         *,
         attempt: int | Literal["contract"] | None = "contract",
         group: Group | Literal["launched"] | None = "launched",
+        retention: Retention | None = None,
         backend: Backend | None = None,
         seams: Seams | None = None,
         starting: Budget = STARTING,
         saving: Budget = SAVING,
         together: Budget = TOGETHER,
     ) -> None:
-        """`backend` (in place of `uri`), `seams` and the budgets are for tests."""
+        """`retention` defaults to the contract's, for the contract's own store; without either everything is kept.
+
+        `backend` (in place of `uri`), `seams` and the budgets are for tests.
+        """
         report()  # before anything can fail: from here on an uncaught error sets the exit code the operator judges by
         told = Contract.from_env()
         if backend is None:
@@ -96,7 +101,9 @@ class Checkpoints:
         if writer is None:
             self._log, self._mode = None, store_format.known_mode(calls)
         else:
-            self._writing = self._take_over(calls, writer, starting, start_point, together)
+            if retention is None and told is not None and voice.ours:
+                retention = told.retention
+            self._writing = self._take_over(calls, writer, starting, start_point, together, retention)
             self._log, start_point = self._writing.log, self._writing.start_point
         self._calls = calls if self._log is None else self._log.journal.calls
         self._start_point = start_point
@@ -105,11 +112,17 @@ class Checkpoints:
     _writing: WritingHandle | None
 
     def _take_over(
-        self, calls: Calls, writer: Writer, starting: Budget, start_point: StartPoint | None, together: Budget
+        self,
+        calls: Calls,
+        writer: Writer,
+        starting: Budget,
+        start_point: StartPoint | None,
+        together: Budget,
+        retention: Retention | None,
     ) -> WritingHandle:
         try:
             committed = self._voice.committed
-            writing = share(calls, writer, stop.check_start, committed, starting, start_point, together)
+            writing = share(calls, writer, stop.check_start, committed, starting, start_point, together, retention)
         except CompletedError:
             self._voice.tell(completed=True)
             raise

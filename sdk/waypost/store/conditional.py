@@ -30,6 +30,8 @@ _LIST_PAGE: Final = 16
 class ConditionalJournal:
     """A log of entries `log/<inverted sequence>.json`, each put only if its number is free."""
 
+    collects_orphans = True
+
     def __init__(self, calls: Calls) -> None:
         self.calls = calls
 
@@ -40,6 +42,10 @@ class ConditionalJournal:
     def read(self, sequence: int) -> Entry | None:
         """The entry at this number, None when there is none."""
         return read_entry(self.calls, keys.log_key(sequence), sequence)
+
+    def key(self, sequence: int) -> str:
+        """The key of the entry at this number."""
+        return keys.log_key(sequence)
 
     def survey(self) -> State:
         """The state of the log as a LIST finds it: no FENCE asked for it, so it may be old."""

@@ -27,7 +27,7 @@ from waypost.store import keys
 from waypost.store.damage import UnreadableEntryError
 from waypost.store.members import Members
 from waypost.store.scopes import NO_SCOPES, Scopes
-from waypost.store.sequences import Sequences
+from waypost.store.sequences import NOTHING, Sequences
 
 DELETED_ATTEMPT: Final = 2**63 - 1
 """The attempt of the FENCE that says: this store was deleted."""
@@ -139,6 +139,8 @@ class Checkpoint(Entry):
     """How many ranks saved it together: then each one's part is a folder named by its rank. None: a single writer."""
     ordinal: int | None = None
     """With ranks: which of the calls they made together saved it."""
+    prunes: Sequences = NOTHING
+    """Checkpoints that were live before it and aren't any more: a save and its PRUNE in one entry."""
 
     def _members(self) -> dict[str, Any]:
         members: dict[str, Any] = {
@@ -148,6 +150,8 @@ class Checkpoint(Entry):
             "parent": dataclasses.asdict(self.parent) if isinstance(self.parent, Origin) else self.parent,
             "size": self.size,
         }
+        if self.prunes:
+            members["prunes"] = self.prunes.to_json()
         if self.ranks is not None:
             members |= {"ranks": self.ranks, "ordinal": self.ordinal}
         members |= {"stub": True} if self.manifest is None else manifest_members(self.manifest)
@@ -298,6 +302,9 @@ def _checkpoint(fields: Members, common: dict[str, Any]) -> Checkpoint:
             data = base64.b64decode(fields.text("data"), validate=True)
         except binascii.Error as error:
             raise ValueError(f"its data aren't base64: {error}") from error
+    prunes = fields.sequences("prunes") if "prunes" in fields.record else NOTHING
+    if (prunes.newest or 0) >= common["sequence"]:
+        raise ValueError("its member 'prunes' names entries that don't come before it")
     return Checkpoint(
         **common,
         step=fields.optional_integer("step"),
@@ -309,6 +316,7 @@ def _checkpoint(fields: Members, common: dict[str, Any]) -> Checkpoint:
         data=data,
         ranks=fields.optional_integer("ranks", low=2),
         ordinal=fields.optional_integer("ordinal", low=1),
+        prunes=prunes,
     )
 
 

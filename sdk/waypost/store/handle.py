@@ -7,6 +7,7 @@ inherits the memory of a handle, but neither its threads nor the right to write:
 from __future__ import annotations
 
 import atexit
+import dataclasses
 import logging
 import os
 import sys
@@ -21,16 +22,23 @@ from waypost.store import format as store_format
 from waypost.store.calls import STARTING, TOGETHER, Budget, Calls
 from waypost.store.entries import Checkpoint, Complete, Origin
 from waypost.store.following import FollowedLog
+from waypost.store.history import fact_of, uploads_of
 from waypost.store.info import CheckpointInfo
 from waypost.store.joining import join, require_conditional
 from waypost.store.journal import Journal
 from waypost.store.log import Log, Stamp
 from waypost.store.packs import SIZES, Sizes, Uploaded, Uploads
 from waypost.store.ranks import Leader, Member
+from waypost.store.retention import Retention, to_prune
 from waypost.store.saver import Job, Saver
+from waypost.store.sequences import NOTHING, Sequences
 from waypost.store.start import IssuedFences, Writer
 from waypost.store.start_point import StartPoint
 from waypost.store.state import State
+from waypost.store.tidying import Tidying
+
+CLOSING_SECONDS: Final = 5.0
+"""How long a program's end may take longer because of what was pruned and not deleted yet."""
 
 
 class WritingHandle:
@@ -47,6 +55,7 @@ class WritingHandle:
         sizes: Sizes = SIZES,
         start_point: StartPoint | None = None,
         together: Budget = TOGETHER,
+        retention: Retention | None = None,
     ) -> None:
         """Probe the store if need be, walk its log, append the FENCE; or, as a rank above 0, join that of rank 0.
 
@@ -54,9 +63,10 @@ class WritingHandle:
 
         `interrupt` is called between the requests of the start and may raise; `committed` at each confirmed save, in
         the saver's thread; `together` is how long a rank waits for the others. `issued` are the FENCEs of this process.
+        Without `retention` everything is kept.
         """
         self.uri, self.writer, self.pid, self.users = calls.backend.uri, writer, os.getpid(), 0
-        self.calls, self._committed = calls, committed
+        self.calls, self._committed, self.retention = calls, committed, retention
         group = writer.group
         nonce = "" if group is None else calls.seams.nonce()
         self.log: Log
@@ -77,7 +87,13 @@ class WritingHandle:
         if self.base is None and start_point is not None:
             start_point.find(interrupt, starting)
             self.base = start_point.origin
-        self.saver: Saver[CheckpointInfo] = Saver(self._save, calls.seams.worker("waypost-saver"))
+        self.tidying: Tidying | None = None
+        if retention is not None and not isinstance(self.log, FollowedLog):  # rank 0 prunes for all
+            self.tidying = Tidying(self.log.journal, state.fence, state.live.newest)
+            self.tidying.history.follow(state.live)
+        self.saver: Saver[CheckpointInfo] = Saver(
+            self._save, calls.seams.worker("waypost-saver"), self._tidy, calls.seams.clock
+        )
         rank, size = (0, 1) if group is None else (group.rank, group.size)
         self._uploads = Uploads(calls, state.fence, sizes, journal.first_ordinal() + rank, size)
         self.ranks: Leader | Member | None = None
@@ -124,11 +140,17 @@ class WritingHandle:
         """Flush, and let go."""
         try:
             self.flush()
+            self.finish_tidying()
         finally:
             self.saver.stop()
             self.calls.backend.close()
             if self.start_point is not None:
                 self.start_point.close()
+
+    def finish_tidying(self) -> None:
+        """Go on deleting what was pruned, for a moment; what remains then is the next attempt's."""
+        if not stop.requested():
+            self.saver.tidy(CLOSING_SECONDS)
 
     def _save(self, job: Job[CheckpointInfo]) -> CheckpointInfo:
         self.log.require_open()
@@ -144,7 +166,7 @@ class WritingHandle:
             nonlocal uploaded
             if not self._uploads.may_name(uploaded):
                 uploaded = self._upload(job)
-            return Checkpoint(
+            entry = Checkpoint(
                 sequence=stamp.sequence,
                 attempt=stamp.attempt,
                 fence=stamp.fence,
@@ -162,9 +184,13 @@ class WritingHandle:
                 ranks=None if self.ranks is None else self.ranks.group.size,
                 ordinal=job.ordinal,
             )
+            prunes = self._superfluous(entry, state)
+            return dataclasses.replace(entry, live=entry.live.without(prunes), prunes=prunes)
 
         entry = self.log.append(build)
         self._uploads.named(uploaded)
+        if self.tidying is not None:
+            self.tidying.committed(entry, uploads_of(uploaded.objects))
         return entry
 
     def _upload(self, job: Job[CheckpointInfo]) -> Uploaded:
@@ -176,6 +202,25 @@ class WritingHandle:
             self.ranks.complete(ordinal)
         if not isinstance(self.ranks, Member):
             self.log.append(self._complete_entry)
+
+    def _superfluous(self, entry: Checkpoint, state: State) -> Sequences:
+        """What this entry prunes, if it follows on `state`; to be asked anew for each number tried (rule 16)."""
+        if self.tidying is None or self.retention is None:
+            return NOTHING
+        history = self.tidying.history
+        history.follow(state.live)
+        return to_prune(
+            self.retention,
+            fact_of(entry),
+            state.live,
+            history.facts,
+            unreadable=history.unreadable,
+            pinned=state.pinned,
+            protected=(self.base,) if isinstance(self.base, int) else (),
+        )
+
+    def _tidy(self) -> bool:
+        return self.tidying is not None and self.tidying.step()
 
     @staticmethod
     def _complete_entry(state: State, stamp: Stamp) -> Complete:
@@ -203,18 +248,29 @@ def share(
     starting: Budget = STARTING,
     start_point: StartPoint | None = None,
     together: Budget = TOGETHER,
+    retention: Retention | None = None,
 ) -> WritingHandle:
     """This process's handle on the store, opened by `calls` if need be; to be given back by `release`.
 
-    Raises ConfigurationError when another attempt, or the process that forked this one, has it open.
+    Raises ConfigurationError when another attempt, or the process that forked this one, has it open, or this one with
+    another retention.
     """
     uri = calls.backend.uri
     with _lock:
         handle = _open.get(uri)
         if handle is None:
-            handle = _open[uri] = WritingHandle(
-                calls, writer, interrupt, committed, starting, start_point=start_point, together=together
+            handle = WritingHandle(
+                calls,
+                writer,
+                interrupt,
+                committed,
+                starting,
+                start_point=start_point,
+                together=together,
+                retention=retention,
             )
+            _open[uri] = handle
+            handle.saver.begin_tidying()
         elif handle.pid != os.getpid():
             raise ConfigurationError(
                 f"{uri} is open in process {handle.pid}, which forked this one: only one of the two can write. Save "
@@ -223,6 +279,11 @@ def share(
         elif handle.writer != writer:
             raise ConfigurationError(
                 f"this process has {uri} open as {handle.writer}, so it can't open it as {writer}; close the first"
+            )
+        elif retention not in (None, handle.retention):
+            raise ConfigurationError(
+                f"this process has {uri} open with retention {handle.retention}, so it can't open it with {retention}; "
+                "close the first, or leave retention out"
             )
         handle.users += 1
         return handle
@@ -245,6 +306,7 @@ def _finish() -> None:
             continue
         try:
             handle.flush(stop.remaining_grace())
+            handle.finish_tidying()
         except BaseException as error:  # noqa: BLE001 - the process ends here, with the code that tells of it
             logger.error("the program ended, but its last save could not be stored: %s", error)
             end = ending.judge(error)

@@ -36,7 +36,10 @@ MAX_MANIFEST: Final = 64 * MIB
 
 _INVERSION: Final = 10**20 - 1
 _LOG_KEY: Final = re.compile(r"log/([0-9]{20})\.json", re.ASCII)
-_OBJECT_NAME: Final = re.compile(r"[0-9]{20}-[0-9]{1,20}-[0-9a-f]{64}", re.ASCII)
+_OBJECT_NAME: Final = re.compile(r"([0-9]{20})-([0-9]{1,20})-[0-9a-f]{64}", re.ASCII)
+
+Upload = tuple[int, int]
+"""Whose upload an object comes from: the fence of its writer, and the ordinal of the upload under that fence."""
 
 
 def log_key(sequence: int) -> str:
@@ -72,3 +75,9 @@ def part_key(fence: int, ordinal: int, rank: int) -> str:
 def is_object_name(name: object) -> bool:
     """Whether this is the name of a pack or a manifest, and so nothing that leads elsewhere in the store."""
     return isinstance(name, str) and _OBJECT_NAME.fullmatch(name) is not None
+
+
+def upload_of(name: str) -> Upload | None:
+    """Which upload a pack or a manifest comes from, by its name; None for what isn't named by this format."""
+    match = _OBJECT_NAME.fullmatch(name)
+    return None if match is None else (int(match[1]), int(match[2]))

@@ -114,13 +114,26 @@ class Manifest:
 
 def decode(raw: bytes) -> Manifest:
     """Read a manifest object; raises DamagedError."""
+    return from_json(parse(raw))
+
+
+def parse(raw: bytes) -> object:
+    """The JSON of a manifest object; raises DamagedError."""
     if len(raw) > keys.MIB and len(raw) < _DENSEST * _tokens(raw):
         raise DamagedError("its manifest is denser than any list of files: parsing it would take too much memory")
     try:
-        record = json.loads(raw.decode("ascii"))
+        return json.loads(raw.decode("ascii"))
     except (ValueError, RecursionError) as error:
         raise DamagedError(f"its manifest is no JSON: {error}") from error
-    return from_json(record)
+
+
+def pack_names(record: object) -> Sequence[str]:
+    """The packs that a manifest names, without reading what it says about files. Raises DamagedError."""
+    try:
+        packs = [_pack(value) for value in _list(Members(record), "packs")]
+    except ValueError as error:
+        raise DamagedError(f"its manifest is malformed: {error}") from error
+    return [pack.name for pack in packs if pack.name != INLINE]
 
 
 def _tokens(raw: bytes) -> int:

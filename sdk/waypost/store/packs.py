@@ -223,13 +223,29 @@ def read_manifest(calls: Calls, entry: Checkpoint) -> Manifest:
 def load_manifest(calls: Calls, reference: Mapping[str, Any] | ManifestObject) -> Manifest:
     """The manifest that a record holds or names, verified. Raises DamagedError, StorageError."""
     if isinstance(reference, ManifestObject):
-        raw = calls.get("read a manifest of", keys.MANIFESTS + reference.name, reference.size)
-        if raw is None:
-            raise DamagedError(f"its manifest {reference.name} is missing")
-        if len(raw) != reference.size or blake3(raw).hexdigest() != reference.digest:
-            raise DamagedError(f"its manifest {reference.name} doesn't have the content that was saved")
-        return manifest.decode(raw)
+        return manifest.decode(_read_manifest_object(calls, reference))
     return manifest.from_json(reference)
+
+
+def _read_manifest_object(calls: Calls, reference: ManifestObject) -> bytes:
+    raw = calls.get("read a manifest of", keys.MANIFESTS + reference.name, reference.size)
+    if raw is None:
+        raise DamagedError(f"its manifest {reference.name} is missing")
+    if len(raw) != reference.size or blake3(raw).hexdigest() != reference.digest:
+        raise DamagedError(f"its manifest {reference.name} doesn't have the content that was saved")
+    return raw
+
+
+def object_keys(calls: Calls, entry: Checkpoint) -> frozenset[str]:
+    """Keys of the packs and the manifest that a checkpoint names; none for a stub. Raises as `read_manifest`."""
+    match entry.manifest:
+        case None:
+            return frozenset()
+        case ManifestObject() as reference:
+            packs = manifest.pack_names(manifest.parse(_read_manifest_object(calls, reference)))
+            return frozenset({keys.MANIFESTS + reference.name, *(keys.PACKS + name for name in packs)})
+        case record:
+            return frozenset(keys.PACKS + name for name in manifest.pack_names(record))
 
 
 def read_pieces(calls: Calls, entry: Checkpoint, found: Manifest) -> Iterator[Piece]:

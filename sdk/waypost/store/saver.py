@@ -1,5 +1,9 @@
 """The queue of saves and the one worker that uploads: newest wins, nothing is lost without a word.
 
+Between saves the worker tidies up, one request at a time: as long as nothing else waits, and behind each save for as
+long as that save took (else a program that saves without a pause would never have anything deleted). Who waits for a
+flush or for the end of the task waits for one request of that at most.
+
 One upload is in flight; behind it waits at most one save that nobody waits for, because a newer one takes its place
 (it ends as superseded). Saves that somebody waits for keep their turn.
 
@@ -15,8 +19,9 @@ import collections
 import dataclasses
 import functools
 import threading
+import time
 from collections.abc import Callable, Mapping
-from typing import Any, Generic, TypeVar
+from typing import Any, Final, Generic, TypeVar
 
 from waypost.errors import StorageError, SupersededError
 from waypost.log import logger
@@ -24,6 +29,9 @@ from waypost.store.seams import Worker
 from waypost.store.sources import Content
 
 T = TypeVar("T")
+
+LONGEST_TURN: Final = 10.0
+"""Seconds of tidying while another save may be waiting."""
 
 
 class Latch(Generic[T]):
@@ -89,10 +97,22 @@ class Job(Generic[T]):
 
 
 class Saver(Generic[T]):
-    """Uploads jobs one after the other by `commit`, in the worker."""
+    """Uploads jobs one after the other by `commit`, in the worker.
 
-    def __init__(self, commit: Callable[[Job[T]], T], worker: Worker) -> None:
-        self._commit, self._worker = commit, worker
+    `tidy` makes one request behind everybody's back and says whether there was one to make; it must not raise.
+    """
+
+    def __init__(
+        self,
+        commit: Callable[[Job[T]], T],
+        worker: Worker,
+        tidy: Callable[[], bool] = lambda: False,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._commit, self._worker, self._tidy, self._clock = commit, worker, tidy, clock
+        self._tidies = False
+        self._waiting: collections.deque[None] = collections.deque()
+        """One for each action that somebody may be waiting for."""
         self._replaceable: Job[T] | None = None
         self._failed: collections.deque[Latch[T]] = collections.deque()
 
@@ -120,6 +140,7 @@ class Saver(Generic[T]):
         latch: Latch[bool] = Latch()
 
         def run() -> None:
+            self._waiting.popleft()
             try:
                 action()
             except BaseException as error:  # noqa: BLE001 - it is raised where the latch is waited for
@@ -127,8 +148,17 @@ class Saver(Generic[T]):
             else:
                 latch.set(True)
 
+        self._waiting.append(None)
         self._worker.put(run)
         return latch
+
+    def begin_tidying(self) -> None:
+        """Tidy whenever nothing else is to be done, from now on."""
+        self._worker.put(self._tidy_on)
+
+    def tidy(self, seconds: float) -> None:
+        """Tidy until nothing is left to do, but not longer than `seconds`; returns then."""
+        self.call(lambda: self._tidy_for(seconds)).wait()
 
     def stop(self) -> None:
         """End the worker once all that was submitted has ended, and wait for it."""
@@ -137,6 +167,7 @@ class Saver(Generic[T]):
     def _upload(self, job: Job[T]) -> None:
         if not job.take():
             return  # superseded
+        began = self._clock()
         try:
             value = self._commit(job)
         except BaseException as error:  # noqa: BLE001 - it is raised where the save is waited for, or at the next one
@@ -148,6 +179,20 @@ class Saver(Generic[T]):
             self._forgive()
             job.content.close()
             job.latch.set(value)
+            self._tidy_for(min(self._clock() - began, LONGEST_TURN))
+            if not self._tidies:
+                self._worker.put(self._tidy_on)
+
+    def _tidy_for(self, seconds: float) -> None:
+        end = self._clock() + seconds
+        while not self._waiting and self._tidy() and self._clock() < end:
+            pass
+
+    def _tidy_on(self) -> None:
+        """One request, and again behind whatever has been queued meanwhile."""
+        self._tidies = self._tidy()
+        if self._tidies:
+            self._worker.put(self._tidy_on)
 
     def _forgive(self) -> None:
         """A newer save stands: what an earlier one failed to store is of no use any more, as if superseded."""

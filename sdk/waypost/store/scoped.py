@@ -53,6 +53,9 @@ class _Found:
 class ScopedJournal:
     """A log of entries `log/<scope>-<inverted sequence>.json`; each writer has a scope of its own."""
 
+    collects_orphans = False
+    """What an overtaken writer put may still turn up in a LIST, and would have to be whole."""
+
     def __init__(self, calls: Calls, own: Scope | None = None, scopes: Scopes = NO_SCOPES) -> None:
         self.calls = calls
         self._own, self._scopes = own, scopes
@@ -84,6 +87,11 @@ class ScopedJournal:
         """The entry at this number, in the scope that holds it."""
         scope = self._scopes.holder(sequence)
         return None if scope is None else self._read(scope, sequence)
+
+    def key(self, sequence: int) -> str | None:
+        """The key of the entry at this number, as long as the row of scopes tells who holds it."""
+        scope = self._scopes.holder(sequence)
+        return None if scope is None else scope.key(sequence)
 
     def first_ordinal(self) -> int:
         """At random, so that names differ even from those of a writer that a lagging LIST didn't show."""

@@ -36,6 +36,7 @@ from waypost.store.manifest import Manifest
 from waypost.store.packs import SIZES, Sizes, read_pieces
 from waypost.store.reading import Reading
 from waypost.store.resuming import BASE, Resuming, Which
+from waypost.store.retention import Retention
 from waypost.store.saver import Job
 from waypost.store.seams import Seams
 from waypost.store.sources import Source, look
@@ -239,6 +240,7 @@ class Process:
         *,
         group: Group | None = None,
         together: Budget = TOGETHER,
+        retention: Retention | None = None,
     ) -> None:
         """`issued` are the fences of another process of the machine; the same by default."""
         self.backend = backend
@@ -250,7 +252,16 @@ class Process:
             start_point = StartPoint(Calls(starts_from[0], self.world.seams(), budget), starts_from[1])
         writer = Writer(attempt, pod, group)
         self.handle = WritingHandle(
-            self.calls, writer, lambda: None, self.told.append, budget, issued, sizes, start_point, together
+            self.calls,
+            writer,
+            lambda: None,
+            self.told.append,
+            budget,
+            issued,
+            sizes,
+            start_point,
+            together,
+            retention,
         )
         self.resuming = Resuming(self.calls, self.handle.log.journal.through, self.handle, start_point, lambda: None)
         self.handle.saver.stop()
@@ -262,6 +273,11 @@ class Process:
     def save(self, data: Source, step: int | None = None) -> CheckpointInfo:
         job: Job[CheckpointInfo] = Job(look(data), step, {}, {}, keeps_turn=True, ordinal=self.turn())
         return self.handle._save(job)
+
+    def tidy(self) -> None:
+        """All that the saver's thread does between saves."""
+        while self.handle._tidy():
+            pass
 
     def complete(self) -> None:
         self.handle._end_log(self.turn())

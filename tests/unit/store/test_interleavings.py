@@ -18,6 +18,7 @@ from waypost.store import keys
 from waypost.store.calls import Budget, Calls
 from waypost.store.conditional import ConditionalJournal
 from waypost.store.entries import Checkpoint, Complete, Entry, Fence, Prune
+from waypost.store.retention import Retention
 from waypost.store.sequences import NOTHING, Sequences
 
 SEEDS = 200
@@ -46,10 +47,10 @@ class Town:
         self.books = Books()
         self.schedule = Schedule(self.backend, seed, faults=0.12)
 
-    def attempt(self, number: int, pod: str, saves: int, complete: bool) -> None:
+    def attempt(self, number: int, pod: str, saves: int, complete: bool, retention: Retention | None) -> None:
         """The life of one attempt's process."""
         try:
-            process = Process(self.backend, number, pod, IMPATIENT)
+            process = Process(self.backend, number, pod, IMPATIENT, retention=retention)
             delivered = process.restore()
             if delivered is not None:
                 assert self.books.written.get(delivered[1]) is not None, "restored what nobody ever saved"
@@ -63,6 +64,7 @@ class Town:
                 except StorageError:
                     continue
                 self.books.confirmed[info.sequence] = content
+                process.tidy()
             if complete:
                 process.complete()
                 self.books.completed += 1
@@ -138,6 +140,11 @@ class Town:
                 assert not completed, "I6: nothing but prunes after COMPLETE"
                 completed = isinstance(entry, Complete)
                 if isinstance(entry, Checkpoint):
+                    assert set(entry.prunes) <= live, "only what is live is pruned"
+                    assert base is None or base not in entry.prunes, (
+                        "the base of a running attempt is never pruned by it"
+                    )
+                    live -= set(entry.prunes)
                     assert entry.parent == (own or base), "I5: the parent is the own last, or the newest at the fence"
                     own = entry.sequence
                     live.add(entry.sequence)
@@ -162,6 +169,8 @@ class Town:
     def content(self, entry: Entry) -> bytes | None:
         """What the checkpoint holds; None if a pack is gone."""
         assert isinstance(entry, Checkpoint)
+        if entry.manifest is None:
+            return None
         assert isinstance(entry.manifest, dict)
         if entry.data is not None:
             return entry.data
@@ -178,13 +187,19 @@ CASTS = {
 }
 
 
+RETENTIONS = {"all is kept": None, "the last is kept": Retention(keep_last=1)}
+
+
+@pytest.mark.parametrize("retention", RETENTIONS.values(), ids=RETENTIONS.keys())
 @pytest.mark.parametrize("others", ["alone", "pruned and read"])
 @pytest.mark.parametrize("cast", CASTS.values(), ids=CASTS.keys())
-def test_no_interleaving_breaks_an_invariant(cast: list[tuple[int, str]], others: str) -> None:
+def test_no_interleaving_breaks_an_invariant(
+    cast: list[tuple[int, str]], others: str, retention: Retention | None
+) -> None:
     for seed in range(SEEDS):
         town = Town(seed)
         for number, pod in cast:
-            town.schedule.add(functools.partial(town.attempt, number, pod, saves=3, complete=seed % 2 == 0))
+            town.schedule.add(functools.partial(town.attempt, number, pod, 3, seed % 2 == 0, retention))
         if others != "alone":
             town.schedule.add(town.prune)
             town.schedule.add(town.read)
