@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import logging
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from tests.unit.store.stepped import Process, SteppedBackend, World, fail, large, lose_answer, read, refuse
 from waypost.store import keys
 from waypost.store.calls import Calls
+from waypost.store.conditional import ConditionalJournal
 from waypost.store.entries import Checkpoint, Entry, Pin, Prune
 from waypost.store.history import STUB_WORTH
 from waypost.store.retention import BATCH, KeepEvery, Retention
 from waypost.store.sequences import NOTHING, Sequences
-from waypost.store.start import survey
 
 ONE = Retention(keep_last=1)
 TWO = Retention(keep_last=2)
@@ -33,12 +34,10 @@ def checkpoint(backend: SteppedBackend, sequence: int) -> Checkpoint:
 
 def live(backend: SteppedBackend) -> list[int]:
     """What a reader finds live, oldest first."""
-    return sorted(survey(Calls(backend, World().seams())).live)
+    return sorted(ConditionalJournal(Calls(backend, World().seams())).survey().live)
 
 
-def put(
-    backend: SteppedBackend, kind: type[Entry], live: Sequences, pinned: Sequences = NOTHING, **more: object
-) -> None:
+def put(backend: SteppedBackend, kind: type[Entry], live: Sequences, pinned: Sequences = NOTHING, **more: Any) -> None:
     """Another process appends this entry, without a fence."""
     numbers = [number for key in backend.objects if (number := keys.log_sequence(key)) is not None]
     sequence = max(numbers) + 1
