@@ -26,7 +26,8 @@ from waypost.store.journal import Journal
 from waypost.store.keys import Upload
 from waypost.store.packs import object_keys
 
-ONE_TRY: Final = Budget(seconds=0.0)
+ONE_TRY: Final = Budget(seconds=10.0, first_pause=60.0, longest_pause=60.0)
+"""A request that may take 10 s and isn't repeated: a save may be waiting, and there will be another turn."""
 _PAGE: Final = 1000
 
 

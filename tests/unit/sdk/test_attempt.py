@@ -36,7 +36,7 @@ GOOD = {
 def test_a_whole_contract_is_read_as_it_stands() -> None:
     uri = "s3://bucket/team/train-0b5e8f6e"
     expected = Contract(
-        uri, uri, 3, "train", "team", "0b5e8f6e-1", "77", 25.0, "/dev/termination-log", Retention(keep_last=2)
+        uri, uri, 3, "train", "team", "0b5e8f6e-1", "77", 25.0, "/dev/termination-log", retention=Retention(keep_last=2)
     )
     assert Contract.from_env(GOOD) == expected
 
