@@ -64,10 +64,8 @@ def test_a_flush_waits_for_one_request_of_the_tidying_at_most(backend: SteppedBa
             first.save(large(b"%d" % step), wait=True)
     store = Checkpoints(attempt=2, backend=backend, retention=ONE)
     slow = SlowDeletes(backend)
-    store.save(b"x", wait=True)
-    store.flush()
-    while not slow.reached.is_set():  # as soon as the history is read, a save prunes nine checkpoints
-        store.save(b"y", wait=True)
+    while not slow.reached.wait(0.01):  # as soon as the history is read, a save prunes nine checkpoints
+        store.save(b"x")
     flushing = threading.Thread(target=store.flush)
     flushing.start()
     assert store._writing is not None
