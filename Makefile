@@ -43,9 +43,9 @@ torture: $(READY) ## Kill and freeze real writers at random points (KILLS=10000 
 mutants: $(READY) ## One breaking patch per promise, and the named test that goes red
 	@$(PYTHON) -m tests.mutants
 
-simulate: $(READY) ## The real store code through many schedules (SCHEDULES=100000 SEED=0 JOBS= SECONDS= CAST=)
+simulate: $(READY) ## The real store code through many schedules (SCHEDULES=100000 SEED=0 JOBS= LIMIT= CAST=)
 	@$(PYTHON) -m tests.simulator --schedules $(SCHEDULES) --seed $(SEED) \
-		$(if $(JOBS),--jobs $(JOBS)) $(if $(SECONDS),--seconds $(SECONDS)) $(if $(CAST),--cast '$(CAST)')
+		$(if $(JOBS),--jobs $(JOBS)) $(if $(LIMIT),--seconds $(LIMIT)) $(if $(CAST),--cast '$(CAST)')
 
 holes: $(READY) ## Each hole that the protocol closes, put back, and how soon the simulator finds it
 	@$(PYTHON) -m tests.simulator.dig
