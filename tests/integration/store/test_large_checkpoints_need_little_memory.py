@@ -43,7 +43,7 @@ def peak_mib(uri: str, action: str, path: Path) -> int:
     return int(done.stdout)
 
 
-@pytest.mark.parametrize("uri", ["file", "versitygw"], indirect=True)
+@pytest.mark.parametrize("place", ["file", "versitygw"], indirect=True)
 def test_memory_is_bounded(uri: str, tmp_path: Path) -> None:
     source = tmp_path / "source"
     source.mkdir()
