@@ -10,7 +10,6 @@ PYTHON := $(VENV)/bin/python
 READY := $(VENV)/ready
 PROVIDER ?= local
 NODES ?= 2
-SECONDS ?= 60
 SCHEDULES ?= 100000
 SEED ?= 0
 KILLS ?= 10000
@@ -67,7 +66,7 @@ model: $(READY) ## Explore the store's protocol in large bounds, and print the t
 	@[ -n "$(RUNS)" ] || $(PYTHON) -m tests.model.scoped
 
 fuzz: $(READY) ## Fuzz everything that reads what somebody else may have written (SECONDS=60)
-	@$(PYTHON) -m tests.fuzz --seconds $(SECONDS)
+	@$(PYTHON) -m tests.fuzz --seconds $(or $(SECONDS),60)
 
 bench: $(READY) ## Time a tiny save against a bare PUT, and a relaunch against the old pod's end
 	@$(PYTHON) -m tests.bench

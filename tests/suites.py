@@ -28,9 +28,9 @@ def pytest_suite(name: str, budget: float, *arguments: str) -> Suite:
     return Suite(name, (sys.executable, "-m", "pytest", f"tests/{name}", "-q", *arguments), budget)
 
 
-UNIT = pytest_suite("unit", 4 * MINUTE)
+UNIT = pytest_suite("unit", 8 * MINUTE)
 BUILD = Suite("build", (sys.executable, "-m", "tests.cluster", "build"), 40 * MINUTE)
-INTEGRATION = pytest_suite("integration", 12 * MINUTE)
+INTEGRATION = pytest_suite("integration", 20 * MINUTE)
 E2E = pytest_suite("e2e", 25 * MINUTE)
 MUTANTS = Suite("mutants", (sys.executable, "-m", "tests.mutants"), 20 * MINUTE)
 
