@@ -10,16 +10,20 @@ from pathlib import Path
 import pytest
 
 from tests.cluster import S3Server
-from tests.witness.faultproxy import FaultProxy
+from tests.witness.faultproxy import FaultProxy, Request
 from waypost.checkpoints import Checkpoints
 from waypost.store import keys
 from waypost.store.entries import Checkpoint, decode
+from waypost.store.retention import Retention
 
 pytestmark = pytest.mark.integration
 
 LARGE = bytes(range(256)) * 1000
 START = {"GET format.json": 1, "LIST log": 1, "GET log": 1, "PUT log": 1}
 """What a start costs, whatever the history: what the store is, where its log ends, the newest entry, the FENCE."""
+
+LOOK_FOR_ORPHANS = {"LIST packs": 1, "LIST manifests": 1}
+"""Once in an attempt that prunes: one more LIST of a folder that has anything in it."""
 
 
 def write_folder(folder: Path, mib: int, files: int) -> Path:
@@ -41,6 +45,36 @@ def test_a_tiny_save_is_one_put(s3: str, proxy: FaultProxy) -> None:
         store.complete()
         assert proxy.count() == {"PUT log": 1}
     assert proxy.count() == Counter(), "closing asks nothing"
+
+
+def test_pruning_adds_no_request_to_a_tiny_save(s3: str, proxy: FaultProxy) -> None:
+    """What a save prunes stands in its own entry; what is deleted for it comes behind, and is counted apart."""
+    with Checkpoints(s3, attempt=1, retention=Retention(keep_last=2)) as store:
+        proxy.count()
+        for step in range(8):
+            store.save(b"%d" % step, step=step, wait=True)
+        store.flush()
+        assert proxy.count() == {"PUT log": 8, **LOOK_FOR_ORPHANS}, "a tiny one leaves nothing worth a request"
+        assert len(store.list()) == 2
+
+
+def test_what_a_pruned_checkpoint_leaves_is_deleted_behind_the_save(s3: str, proxy: FaultProxy) -> None:
+    with Checkpoints(s3, attempt=1, retention=Retention(keep_last=2)) as store:
+        proxy.count()
+        for step in range(6):
+            store.save(bytes(20_000) if step % 2 else LARGE, step=step, wait=True)
+            store.flush()
+        stubs = [request for request in proxy.requests if request.kind == "PUT log" and not is_new(request)]
+        asked = proxy.count()
+        assert asked.pop("PUT log") - len(stubs) == 6
+        assert asked.pop("PUT packs") == 3
+        # four were pruned: each is read once more, two had a pack, two had data in their entry
+        assert len(stubs) == 2
+        assert asked == {"GET log": 4, "DELETE packs": 2, **LOOK_FOR_ORPHANS, "LIST packs": 2}
+
+
+def is_new(request: Request) -> bool:
+    return request.headers.get("if-none-match") == "*"
 
 
 def test_a_larger_save_is_one_put_for_each_pack_and_one_for_the_entry(
