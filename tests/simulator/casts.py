@@ -33,7 +33,7 @@ class Cast:
 
 
 A: Final = Writing(1, "a")
-A2: Final = Writing(1, "a")
+A2: Final = Writing(1, "a", keeps=2)
 B: Final = Writing(2, "b", completes=True)
 C: Final = Writing(3, "c")
 
@@ -45,13 +45,14 @@ CASTS: Final = {
     "1,1': another pod": Cast((A, Writing(1, "z"), B)),
     "1 again and again,2": Cast((Writing(1, "a", lives=3), B)),
     "1,2 and a reader": Cast((A, B, Watching())),
-    "1,2,3 from an older one": Cast((A2, Writing(2, "b", picks=True), C)),
+    "1,2,3 from an older one": Cast((A2, Writing(2, "b", picks=True, keeps=2), C)),
     "1,2,3 from an older one and lost packs": Cast(
         (A, Writing(2, "b", saves=1, picks=True), C, Watching(1)), damages="packs/"
     ),
-    "1,2,3 and unreadable entries": Cast((A2, Writing(2, "b"), C, Watching(1)), damages="log/"),
-    "1,2 and a person": Cast((Writing(1, "a", saves=3), Writing(2, "b"), Tending())),
-    "1,2, a person and a reader": Cast((Writing(1, "a"), B, Tending(2), Watching())),
+    "1,2,3 and unreadable entries": Cast((A2, Writing(2, "b", keeps=2), C, Watching(1)), damages="log/"),
+    "1,2 keep all": Cast((Writing(1, "a", saves=3, keeps=None), Writing(2, "b", saves=1, keeps=None))),
+    "1,2 and a person": Cast((Writing(1, "a", saves=3, keeps=2), Writing(2, "b", keeps=None), Tending())),
+    "1,2, a person and a reader": Cast((Writing(1, "a", keeps=None), B, Tending(2), Watching())),
     "1,2 and a snapshot": Cast((Writing(1, "a", saves=3), B), snapshots=True),
     "1,2 fresh": Cast((A, B), fresh=True),
 }

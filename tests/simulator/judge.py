@@ -40,6 +40,8 @@ class Judge:
     """The newest live checkpoint behind each entry, 0 for none."""
     needs: dict[int, set[str]] = dataclasses.field(default_factory=dict)
     """The objects of every checkpoint."""
+    pruned: set[int] = dataclasses.field(default_factory=set)
+    """Ever."""
     stubs: set[int] = dataclasses.field(default_factory=set)
     damaged: set[str] = dataclasses.field(default_factory=set)
     """What was damaged behind everybody's back."""
@@ -94,6 +96,11 @@ class Judge:
         else:
             self._require_unneeded(key, "deleted")
 
+    @property
+    def resurrected(self) -> set[int]:
+        """Live again because nobody can read any more what pruned them: who pruned them deletes them all the same."""
+        return self.pruned if self.unreadable else set()
+
     def damage(self, key: str) -> None:
         """`key` was lost or altered."""
         self.met["damaged"] += 1
@@ -101,7 +108,7 @@ class Judge:
         self.unreadable = self.unreadable or key.startswith(LOG)
 
     def _require_unneeded(self, key: str, how: str) -> None:
-        for sequence in self.live:
+        for sequence in self.live - self.resurrected:
             if key in self.needs.get(sequence, ()):
                 self.blame("I1", f"{key} was {how}, and the live checkpoint {sequence} needs it")
 
@@ -188,6 +195,7 @@ class Judge:
         if self.origin in gone and not self.completed:
             self.blame("I8", f"entry {sequence} prunes {self.origin}, which the running attempt resumed from")
         self.live -= gone
+        self.pruned |= gone
 
     # --- What the processes are told -------------------------------------------------------------------------------
     def resumed(self, fence: int, sequence: int, files: Files | None, picked: int = 0) -> None:

@@ -31,6 +31,7 @@ from waypost.store.info import CheckpointInfo
 from waypost.store.manifest import Manifest
 from waypost.store.packs import Sizes, read_pieces
 from waypost.store.reading import Reading
+from waypost.store.retention import Retention
 from waypost.store.saver import Job
 from waypost.store.seams import Seams
 from waypost.store.sources import Content
@@ -142,6 +143,8 @@ class Writing:
     completes: bool = False
     picks: bool = False
     """Whether it restores an older checkpoint than the newest, and goes on from there."""
+    keeps: int | None = 1
+    """How many checkpoints its retention keeps; None for all."""
     idles: int = 4
     """What its worker may do between two saves of the program, before the next one takes its turn."""
     lives: int = 1
@@ -178,6 +181,7 @@ class Writing:
             if self.completes:
                 process.handle.complete()
                 judge.was_completed(process.fence)
+            process.handle.finish_tidying()
         except FencedError:
             judge.was_fenced(process.fence)
         except CompletedError:
@@ -196,9 +200,11 @@ class Process:
             lambda: None,
             self._told,
             town.budget,
+            retention=None if program.keeps is None else Retention(keep_last=program.keeps),
             issued=IssuedFences(),
             sizes=town.shape.sizes,
         )
+        self.handle.saver.begin_tidying()
         self.fence = self.handle.log.fence
 
     def resume(self) -> int:
