@@ -1,1 +1,0 @@
-"""Waypost beside flytekit: one program, the same three misfortunes, run for real. `make compare`."""
