@@ -30,8 +30,6 @@ _LIST_PAGE: Final = 16
 class ConditionalJournal:
     """A log of entries `log/<inverted sequence>.json`, each put only if its number is free."""
 
-    collects_orphans = True
-
     def __init__(self, calls: Calls) -> None:
         self.calls = calls
 

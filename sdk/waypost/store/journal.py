@@ -59,10 +59,6 @@ class Journal(Protocol):
     def key(self, sequence: int) -> str | None:
         """The key of the entry at this number; None when it can't be known any more."""
 
-    @property
-    def collects_orphans(self) -> bool:
-        """Whether objects of lower fences that no live checkpoint names may be deleted: their writers are cut off."""
-
     def first_ordinal(self) -> int:
         """Behind which number the ordinals of this writer's uploads begin, so that no other's have the same names."""
 

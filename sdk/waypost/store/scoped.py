@@ -53,9 +53,6 @@ class _Found:
 class ScopedJournal:
     """A log of entries `log/<scope>-<inverted sequence>.json`; each writer has a scope of its own."""
 
-    collects_orphans = False
-    """What an overtaken writer put may still turn up in a LIST, and would have to be whole."""
-
     def __init__(self, calls: Calls, own: Scope | None = None, scopes: Scopes = NO_SCOPES) -> None:
         self.calls = calls
         self._own, self._scopes = own, scopes

@@ -38,7 +38,7 @@ class Tidying:
         self._calls = journal.calls.interruptible(lambda: None, ONE_TRY)
         self._journal = journal.through(self._calls)
         self.history = History(self._journal)
-        self._fence, self._base, self._collects_orphans = fence, base, journal.collects_orphans
+        self._fence, self._base, self._collected = fence, base, False
         self._condemned: collections.deque[int] = collections.deque()
         self._committed = False
         self._requests: Iterator[None] | None = None
@@ -84,9 +84,9 @@ class Tidying:
             if self._condemned:
                 yield from remove(self._journal, self._condemned[0], spared)
                 self._condemned.popleft()
-            elif self._committed and self._collects_orphans:
+            elif self._committed and not self._collected:
                 yield from self._collect_orphans(spared)
-                self._collects_orphans = False
+                self._collected = True
             else:
                 return
 

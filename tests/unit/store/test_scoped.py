@@ -33,9 +33,11 @@ from waypost.store import keys
 from waypost.store.calls import Calls
 from waypost.store.entries import DELETED_ATTEMPT, Base, Checkpoint, Entry, Fence, Prune, decode
 from waypost.store.format import Mode
+from waypost.store.retention import Retention
 from waypost.store.scoped import ScopedJournal
 from waypost.store.scopes import LONG_ROW, MAX_ROW, NO_SCOPES, Scope, Scopes, placed
 from waypost.store.sequences import NOTHING, Sequences
+from waypost.store.sources import look
 from waypost.store.start import IssuedFences
 
 
@@ -526,3 +528,19 @@ def test_a_writer_goes_on_from_what_the_last_one_saved(place: Overwriting) -> No
         assert second.read_bytes() == large(b"one")
         assert second.save(b"two", step=2, wait=True).result().parent == saved.sequence
         assert second.read_bytes(saved.sequence) == large(b"one")
+
+
+def test_what_killed_writers_left_is_removed_by_the_next(place: Overwriting) -> None:
+    """Fences grow with scopes, so a name with a lower one that nothing live names belongs to nobody."""
+    first = Process(place)
+    first.save(large(b"one"))
+    [kept] = place.packs()
+    first.handle._uploads.upload(look(large(b"never named")))  # and dies before its entry
+    assert len(place.packs()) == 2
+    second = Process(place, attempt=2, retention=Retention(keep_last=2))
+    second.save(large(b"two"))
+    second.tidy()
+    assert kept in place.packs()
+    assert len(place.packs()) == 2
+    assert second.restore() == (5, large(b"two"))
+    assert read(place, 3, strict=True) == (3, large(b"one"))
