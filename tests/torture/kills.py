@@ -1,7 +1,7 @@
 """SIGKILL at random moments of a writer's life, thousands of times on the same stores.
 
 Each life restores what the dead left, checks it, and saves on; the next blow is aimed by the ledger: at the start, the
-restore or a save, then some lines further, then some microseconds more. What it really hit is
+restore, a save or the deleting behind it, then some lines further, then some microseconds more. What it really hit is
 taken from the last lines that the writer wrote, and printed.
 """
 
@@ -24,8 +24,9 @@ from tests.torture.writer import Life
 LIVES_PER_STORE = 500
 SERVER_KILL_EVERY = 60
 """Lives, on average, in the middle of which the server is killed and started again."""
-_LINES = {"start": 12, "restore": 3, "save": 5}
+_LINES = {"start": 12, "restore": 3, "save": 5, "prune": 3}
 _SAVES = 3
+_KEPT = 3
 _PHASES = {"starting": "start", "started": "start", "restoring": "restore", "saving": "save"}
 
 
@@ -42,11 +43,13 @@ class Blow:
     def draw(cls, chance: random.Random) -> Blow:
         """Each phase as often as the others; delays from 10 microseconds to 10 milliseconds, the short ones more."""
         phase = chance.choice(list(_LINES))
-        nth = chance.randint(1, _SAVES) if phase == "save" else 1
+        nth = chance.randint(1, _SAVES) if phase in ("save", "prune") else 1
         return cls(phase, nth, chance.randint(0, _LINES[phase]), 10 ** chance.uniform(-5, -2))
 
     def begins(self, line: Line) -> bool:
         """Whether this line begins the phase."""
+        if line[0] == "request":
+            return self.phase == "prune" and _deletes(line)
         return _PHASES.get(line[0]) == self.phase and line[0] != "started"
 
 
@@ -69,7 +72,7 @@ def _one_store(place: Place, store: str, lives: int, chance: random.Random, figu
     folder = fresh_folder(place.folder, f"writer-of-{store}")
     witness = Witness()
     for attempt in range(1, lives + 1):
-        subject = Subject.begin(Life(place.uri(store), attempt, folder))
+        subject = Subject.begin(Life(place.uri(store), attempt, folder, kept=_KEPT))
         try:
             _strike(place, subject, Blow.draw(chance), chance, figures)
         except TortureError as error:
@@ -87,12 +90,13 @@ def _one_store(place: Place, store: str, lives: int, chance: random.Random, figu
 
 
 def _strike(place: Place, subject: Subject, blow: Blow, chance: random.Random, figures: Figures) -> None:
-    left = blow.nth
+    left, saves = blow.nth, 0
 
     def reached(line: Line) -> bool:
-        nonlocal left
+        nonlocal left, saves
         left -= blow.begins(line)
-        return left == 0
+        saves += line[0] == "saved"
+        return left == 0 or saves == 3 * _SAVES  # enough of a life in which nothing is deleted
 
     running = subject.until(reached)
     if place.server is not None and chance.random() < 1 / SERVER_KILL_EVERY:
@@ -143,7 +147,7 @@ def _look_at_what_it_leaves(folder: Path, attempt: int, witness: Witness) -> Non
 
 def _audit(place: Place, store: str, folder: Path, attempt: int, witness: Witness) -> None:
     """One more writer, which nobody kills, must find everything in order; so must a reader, and the log itself."""
-    last = Subject.begin(Life(place.uri(store), attempt, folder, saves=5))
+    last = Subject.begin(Life(place.uri(store), attempt, folder, saves=5, kept=_KEPT))
     if last.wait() != 0:
         witness.complaints.append(f"the store needs repair: its last writer ended; {last.last_words()}")
     witness.hear(attempt, last.lines)

@@ -20,6 +20,7 @@ from tests.torture.traced import Freeze, TracedBackend
 from waypost.backends.opening import open_backend
 from waypost.checkpoints import Checkpoints, SaveHandle
 from waypost.errors import FencedError, SupersededError
+from waypost.store.retention import Retention
 
 EXIT_FENCED = 75
 EXIT_FAILED = 70
@@ -36,6 +37,8 @@ class Life:
     freeze: Freeze | None = None
     rest: float = 0.0
     """How long it works between two saves, in durations of the last one."""
+    kept: int | None = None
+    """How many checkpoints its retention keeps; None: all."""
     saves: int | None = None
     """After so many it ends by itself; None: never."""
 
@@ -57,7 +60,8 @@ def live(life: Life, ledger: Ledger) -> int:
     note("starting")
     try:
         backend = TracedBackend(open_backend(life.uri), note, life.freeze)
-        with Checkpoints(attempt=life.attempt, backend=backend) as checkpoints:
+        retention = None if life.kept is None else Retention(keep_last=life.kept)
+        with Checkpoints(attempt=life.attempt, backend=backend, retention=retention) as checkpoints:
             note("started")
             step = _restore(checkpoints, life, ledger)
             for number in itertools.count(1):

@@ -75,7 +75,8 @@ class _Chain:
         freeze = None
         if self._chance.random() < 0.5:
             freeze = Freeze(self._chance.choice(("before", "after")), self._chance.randint(2, 4))
-        return Subject.begin(Life(self._place.uri(self._store), attempt, folder, freeze, _REST))
+        kept = self._chance.choice((None, 2))
+        return Subject.begin(Life(self._place.uri(self._store), attempt, folder, freeze, _REST, kept))
 
     def _race(self, old: Subject, attempt: int) -> Subject:
         """Freeze `old`, start the next attempt, wake `old`, and wait for its end; returns the next attempt."""
