@@ -301,6 +301,7 @@ def release(handle: WritingHandle) -> None:
 
 def _finish() -> None:
     """At the interpreter's exit: what was saved in the background gets stored, or the exit code says that it wasn't."""
+    failures: list[BaseException] = []
     for handle in list(_open.values()):
         if handle.pid != os.getpid():
             continue
@@ -309,13 +310,15 @@ def _finish() -> None:
             handle.finish_tidying()
         except BaseException as error:  # noqa: BLE001 - the process ends here, with the code that tells of it
             logger.error("the program ended, but its last save could not be stored: %s", error)
-            end = ending.judge(error)
-            end.record(attempt.report())
-            for stream in (sys.stdout, sys.stderr):
-                if stream is not None:
-                    stream.flush()
-            logging.shutdown()
-            os._exit(end.exit_code)
+            failures.append(error)
+    if failures:
+        end = ending.judge(failures[0])
+        end.record(attempt.report())
+        for stream in (sys.stdout, sys.stderr):
+            if stream is not None:
+                stream.flush()
+        logging.shutdown()
+        os._exit(end.exit_code)
 
 
 atexit.register(_finish)

@@ -60,10 +60,6 @@ class Latch(Generic[T]):
             self._closed.release()
         return True
 
-    def peek(self) -> BaseException | None:
-        """What went wrong, for one's own use."""
-        return self._error
-
     def tell(self) -> BaseException | None:
         """What went wrong, for somebody who has to know."""
         self.seen = True
@@ -114,7 +110,7 @@ class Saver(Generic[T]):
         self._waiting: collections.deque[None] = collections.deque()
         """One for each action that somebody may be waiting for."""
         self._replaceable: Job[T] | None = None
-        self._failed: collections.deque[Latch[T]] = collections.deque()
+        self._failed: collections.deque[tuple[Latch[T], BaseException]] = collections.deque()
 
     def submit(self, job: Job[T]) -> None:
         """Queue a save; the newest one that still waits, and that nobody waits for, is superseded."""
@@ -127,8 +123,9 @@ class Saver(Generic[T]):
     def raise_failure(self) -> None:
         """Raise the oldest failure that nobody has been told of yet."""
         while self._failed:
-            latch = self._failed.popleft()
-            if not latch.seen and (error := latch.tell()) is not None:
+            latch, error = self._failed.popleft()
+            if not latch.seen:
+                latch.seen = True
                 raise error
 
     def drain(self, timeout: float | None) -> bool:
@@ -172,7 +169,7 @@ class Saver(Generic[T]):
             value = self._commit(job)
         except BaseException as error:  # noqa: BLE001 - it is raised where the save is waited for, or at the next one
             logger.error("a save failed: %s", error)
-            self._failed.append(job.latch)
+            self._failed.append((job.latch, error))
             job.content.close()
             job.latch.set(error=error)
         else:
@@ -196,6 +193,6 @@ class Saver(Generic[T]):
 
     def _forgive(self) -> None:
         """A newer save stands: what an earlier one failed to store is of no use any more, as if superseded."""
-        for latch in list(self._failed):
-            if isinstance(latch.peek(), StorageError):
+        for latch, error in list(self._failed):
+            if isinstance(error, StorageError):
                 latch.seen = True

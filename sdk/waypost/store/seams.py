@@ -5,6 +5,7 @@ In one place and given from outside, so that a test, or a simulator that explore
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import datetime
 import queue
@@ -54,23 +55,38 @@ class Worker(Protocol):
 
 
 class ThreadWorker:
-    """A worker that is a thread."""
+    """A worker that is a thread.
+
+    What is put after its end (by a thread that was about to, while another one stopped it) is done by whoever put it:
+    somebody may be waiting for the outcome.
+    """
 
     def __init__(self, name: str) -> None:
         self._queue: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
+        self._ended, self._late = False, threading.RLock()
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
         self._thread.start()
 
     def put(self, action: Callable[[], None]) -> None:
         self._queue.put(action)
+        if self._ended:
+            self._do_late()
 
     def stop(self) -> None:
         self._queue.put(None)
         self._thread.join()
+        self._ended = True
+        self._do_late()
 
     def _run(self) -> None:
         while (action := self._queue.get()) is not None:
             action()
+
+    def _do_late(self) -> None:
+        with self._late, contextlib.suppress(queue.Empty):
+            while True:
+                if (action := self._queue.get_nowait()) is not None:
+                    action()
 
 
 @dataclasses.dataclass(frozen=True)

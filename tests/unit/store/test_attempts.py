@@ -222,6 +222,75 @@ def test_a_program_whose_last_save_could_not_be_stored_does_not_exit_0(tmp_path:
     assert pod.document.reason == contract.DocumentReason.STORAGE_ERROR
 
 
+def test_a_store_that_fails_at_the_exit_keeps_no_other_from_being_stored(tmp_path: Path) -> None:
+    pod = Pod(tmp_path)
+    done = pod.run(f"""
+        import errno
+        ck, other = Checkpoints(), Checkpoints("file://{tmp_path}/other", attempt=1)
+        link = os.link
+        def broken(source, target):
+            if b"/other/" not in os.fsencode(target): raise OSError(errno.EROFS, "Read-only file system")
+            link(source, target)
+        os.link = broken
+        ck.save(b'x', step=4)
+        other.save(b'y', step=5)
+    """)
+    assert done.returncode == contract.EXIT_STORAGE, done.stderr
+    with Checkpoints(f"file://{tmp_path}/other") as reader:
+        assert reader.read_bytes() == b"y"
+
+
+@pytest.mark.parametrize("how", ["sys.exit(3)", "raise RuntimeError('mine')", "return"])
+def test_a_background_save_of_a_thread_that_outlives_the_main_one_is_stored(tmp_path: Path, how: str) -> None:
+    """The interpreter waits for threads that are no daemons, and Waypost for what they saved."""
+    pod = Pod(tmp_path)
+    done = pod.run(f"""
+        import threading
+        ck = Checkpoints()
+        def work():
+            threading.main_thread().join()
+            ck.save(b'x' * 10_000_000, step=4)
+            {how}
+        threading.Thread(target=work).start()
+    """)
+    assert done.returncode == 0, done.stderr
+    assert pod.document.committed == Position(2, 4)
+
+
+@pytest.mark.parametrize("how", ["sys.exit(3)", "raise RuntimeError('mine')"])
+def test_a_daemon_thread_that_has_ended_has_its_save_stored(tmp_path: Path, how: str) -> None:
+    pod = Pod(tmp_path)
+    done = pod.run(f"""
+        import threading
+        ck = Checkpoints()
+        def work():
+            ck.save(b'x' * 10_000_000, step=4)
+            {how}
+        thread = threading.Thread(target=work, daemon=True)
+        thread.start()
+        thread.join()
+    """)
+    assert done.returncode == 0, done.stderr
+    assert pod.document.committed == Position(2, 4)
+
+
+def test_os_exit_stores_nothing_and_harms_nothing(tmp_path: Path) -> None:
+    """No code of ours runs then: what was confirmed stands, what was on its way is gone."""
+    pod = Pod(tmp_path)
+    done = pod.run("""
+        ck = Checkpoints()
+        ck.save(b'one', step=1, wait=True)
+        ck.save(b'x' * 30_000_000, step=2)
+        os._exit(9)
+    """)
+    assert done.returncode == 9, done.stderr
+    with Checkpoints(pod.store) as reader:
+        info = reader.latest()
+        assert info is not None
+        assert info.step in (1, 2)
+        assert reader.restore(tmp_path / "restored") is not None
+
+
 def test_an_error_that_the_program_has_seen_does_not_change_its_exit(tmp_path: Path) -> None:
     pod = Pod(tmp_path)
     done = pod.run("""

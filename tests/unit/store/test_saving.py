@@ -22,7 +22,9 @@ from waypost.errors import (
     SupersededError,
 )
 from waypost.store import keys
+from waypost.store.saver import Job, Saver
 from waypost.store.seams import ThreadWorker
+from waypost.store.sources import Content
 
 
 class Gate:
@@ -170,6 +172,37 @@ def test_a_later_save_makes_good_what_an_earlier_one_failed_to_store(
     with pytest.raises(StorageError):
         failing.result()
     assert "a save failed" in caplog.text
+
+
+def test_an_error_surfaces_while_what_its_save_had_copied_is_still_being_removed() -> None:
+    """Whoever asks in between must not take the failure for told."""
+    removing, go_on = threading.Event(), threading.Event()
+
+    class Slow(Content):
+        def close(self) -> None:
+            removing.set()
+            assert go_on.wait(10)
+
+    def fail(job: Job[CheckpointInfo]) -> CheckpointInfo:
+        raise StorageError("save to", "x://", "403")
+
+    saver: Saver[CheckpointInfo] = Saver(fail, ThreadWorker("test"))
+    saver.submit(Job(Slow([], [], copied=True), None, {}, {}, keeps_turn=False))
+    assert removing.wait(10)
+    with pytest.raises(StorageError):
+        saver.raise_failure()
+    go_on.set()
+    saver.stop()
+
+
+def test_a_save_that_comes_too_late_for_a_closing_store_is_settled_all_the_same() -> None:
+    """Another thread closes the store while this one is about to queue its save: nobody may wait for ever."""
+    done: list[int] = []
+    worker = ThreadWorker("test")
+    worker.put(lambda: done.append(1))
+    worker.stop()
+    worker.put(lambda: done.append(2))
+    assert done == [1, 2]
 
 
 def test_a_fenced_program_learns_it_at_its_next_save_whatever_that_is(
