@@ -40,6 +40,7 @@ _OBJECT_NAME: Final = re.compile(r"([0-9]{20})-([0-9]{1,20})-[0-9a-f]{64}", re.A
 
 Upload = tuple[int, int]
 """Whose upload an object comes from: the fence of its writer, and the ordinal of the upload under that fence."""
+_PART_KEY: Final = re.compile(r"parts/([0-9]{20})-[0-9]{1,20}-[0-9]{1,20}\.json", re.ASCII)
 
 
 def log_key(sequence: int) -> str:
@@ -61,12 +62,6 @@ def object_name(fence: int, ordinal: int, digest: str) -> str:
     return f"{fence:020d}-{ordinal}-{digest}"
 
 
-def uploaded_by(name: str) -> tuple[int, int]:
-    """Fence and ordinal in the name of a pack or a manifest."""
-    fence, ordinal, _ = name.split("-")
-    return int(fence), int(ordinal)
-
-
 def part_key(fence: int, ordinal: int, rank: int) -> str:
     """Key of what one rank says in one call that all ranks of a group make together."""
     return f"{PARTS}{fence:020d}-{ordinal}-{rank}.json"
@@ -75,6 +70,12 @@ def part_key(fence: int, ordinal: int, rank: int) -> str:
 def is_object_name(name: object) -> bool:
     """Whether this is the name of a pack or a manifest, and so nothing that leads elsewhere in the store."""
     return isinstance(name, str) and _OBJECT_NAME.fullmatch(name) is not None
+
+
+def part_fence(key: str) -> int | None:
+    """Under which fence a part was put; None for a key that is no part's."""
+    match = _PART_KEY.fullmatch(key)
+    return None if match is None else int(match[1])
 
 
 def upload_of(name: str) -> Upload | None:

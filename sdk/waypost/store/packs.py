@@ -101,14 +101,14 @@ class Uploads:
         It may if it is of this fence, of that rank, and of an upload later than all that were taken before.
         """
         names = {pack.name for pack in packed.packs}
+        latest = self._taken.get(rank, 0)
         for name in names:
-            if name == manifest.INLINE or keys.uploaded_by(name)[0] != self._fence:
+            upload = keys.upload_of(name)  # None for what stands in an entry
+            if upload is None or upload[0] != self._fence:
                 return False
-        ordinals = {keys.uploaded_by(name)[1] for name in names}
-        latest = max(ordinals, default=0)
-        if any(ordinal % self._ranks != rank or ordinal <= self._taken.get(rank, 0) for ordinal in ordinals):
-            return False
-        self._taken[rank] = max(latest, self._taken.get(rank, 0))
+            if upload[1] % self._ranks != rank or upload[1] <= latest:
+                return False
+            self._taken[rank] = max(upload[1], self._taken.get(rank, 0))
         self._unnamed |= names
         return True
 

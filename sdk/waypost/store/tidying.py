@@ -91,14 +91,15 @@ class Tidying:
                 return
 
     def _collect_orphans(self, spared: frozenset[Upload]) -> Iterator[None]:
-        """Delete what writers before this fence have uploaded and no live checkpoint names."""
-        for folder in (keys.PACKS, keys.MANIFESTS):
+        """Delete what writers before this fence have uploaded and no live checkpoint names, and their ranks' parts."""
+        for folder in (keys.PACKS, keys.MANIFESTS, keys.PARTS):
             after = ""
             while page := self._calls.list("list what is left over in", folder, after, _PAGE):
                 yield
                 for key in page:
                     upload = keys.upload_of(key.removeprefix(folder))
-                    if upload is not None and upload[0] < self._fence and upload not in spared:
+                    fence = keys.part_fence(key) if upload is None else upload[0]
+                    if fence is not None and fence < self._fence and upload not in spared:
                         self._calls.delete("delete what is left over in", key)
                         yield
                 after = page[-1]
