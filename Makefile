@@ -71,6 +71,9 @@ fuzz: $(READY) ## Fuzz everything that reads what somebody else may have written
 bench: $(READY) ## Time a tiny save against a bare PUT, and a relaunch against the old pod's end
 	@$(PYTHON) -m tests.bench
 
+compare: $(READY) ## The same three misfortunes under flytekit and Waypost; writes docs/comparison.md
+	@$(PYTHON) -m examples.compare
+
 cluster-up: $(READY) ## Start the cluster alone (PROVIDER=local|kind|existing NODES=2)
 	@$(PYTHON) -m tests.cluster up --provider $(PROVIDER) --nodes $(NODES)
 
@@ -81,4 +84,4 @@ clean: ## Remove what the targets made inside this folder
 	@rm -rf $(VENV) .waypost .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
 	@find . -name __pycache__ -prune -exec rm -rf {} +
 
-.PHONY: help setup demo test test-fast test-all torture mutants simulate holes lint generate verify model fuzz bench cluster-up cluster-down clean
+.PHONY: help setup demo test test-fast test-all torture mutants simulate holes lint generate verify model fuzz bench compare cluster-up cluster-down clean
