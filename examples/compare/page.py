@@ -29,7 +29,7 @@ any budget, with a condition that names the storage.
 - Flyte is a whole platform: typed workflows, a catalogue, caching of task results, a console, map tasks, plugins for
   dozens of engines. Waypost runs one task and keeps its progress; it has none of that, and doesn't want to.
 - A Flyte checkpoint is plain files under a prefix: any tool can read it, with nothing to explain. Waypost's are packs
-  and a log, readable by [a page of rules](format.md) or `waypost checkpoints pull`.
+  and a log, readable by [a page of rules](format.md) or by `Checkpoints(uri).restore(folder)`.
 - flytekit saves through fsspec, with no demands on the store. Waypost wants conditional writes to fence a zombie by,
   and says what is weaker without them.
 - Flyte keeps two retry budgets, one for the system's failures, and can move the last run to on-demand machines.
