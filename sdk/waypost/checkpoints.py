@@ -20,7 +20,7 @@ from waypost.backends.protocol import Backend
 from waypost.errors import CompletedError, ConfigurationError
 from waypost.log import logger
 from waypost.store import format as store_format
-from waypost.store import parts, sources
+from waypost.store import parts, sources, unfenced
 from waypost.store.annotations import checked_metadata, checked_metrics, checked_step
 from waypost.store.calls import SAVING, STARTING, TOGETHER, Budget, Calls
 from waypost.store.entries import Checkpoint
@@ -32,6 +32,7 @@ from waypost.store.journal import Journal
 from waypost.store.manifest import Manifest
 from waypost.store.packs import read_file, read_pieces
 from waypost.store.placing import Place
+from waypost.store.pruning import Pruned, prune
 from waypost.store.reading import Reading
 from waypost.store.request import Select, chosen_group, chosen_uri, chosen_writer, part_of, selection
 from waypost.store.resuming import BASE, Delivered, Resuming, Take, Which
@@ -42,6 +43,7 @@ from waypost.store.sources import Source
 from waypost.store.start import Writer
 from waypost.store.start_point import StartPoint
 from waypost.store.tree import Kind
+from waypost.store.verifying import Verification, verify
 from waypost.store.voice import Voice
 
 __all__ = ["BASE", "CheckpointInfo", "Checkpoints", "Group", "SaveHandle", "preflight"]
@@ -281,6 +283,39 @@ class Checkpoints:
             self._voice.after_commit()
         return saving
 
+    def pin(self, sequence: int) -> None:
+        """Never prune this checkpoint until it is unpinned; works on read-only handles and beside a running attempt.
+
+        Raises CheckpointPrunedError when it isn't live, StorageError, StoreDeletedError, ConfigurationError.
+        """
+        unfenced.pin(self._bystanding(), sequence)
+
+    def unpin(self, sequence: int) -> None:
+        """Let this checkpoint be pruned again; one that isn't pinned is no error. Raises as `pin`."""
+        unfenced.unpin(self._bystanding(), sequence)
+
+    @property
+    def pinned(self) -> tuple[int, ...]:
+        """The pinned checkpoints, newest first."""
+        return tuple(self._reading().state().pinned)
+
+    def prune(self, retention: Retention, *, dry_run: bool = False) -> Pruned:
+        """Prune once what `retention` doesn't keep, and delete its data; works on read-only handles, beside an attempt.
+
+        Reads the newest checkpoint first, whole, and counts from the newest that is. A save with `retention` prunes by
+        itself. Raises ConfigurationError while the newest attempt has not saved yet (what it resumed from is unknown
+        then), CorruptCheckpointError when no checkpoint is whole, StorageError, StoreDeletedError.
+        """
+        return prune(self._bystanding(), retention, dry_run=dry_run)
+
+    def verify(self, checkpoint: int | None = None) -> Verification:
+        """Read every entry of the log and every live checkpoint, or one, and report what is missing or wrong.
+
+        Repairs nothing. Raises CheckpointPrunedError for a `checkpoint` that isn't live, StorageError,
+        StoreDeletedError.
+        """
+        return verify(self._bystanding(), checkpoint)
+
     def flush(self, timeout: float | None = None) -> None:
         """Wait until every save has ended.
 
@@ -330,6 +365,14 @@ class Checkpoints:
         if self._mode is None:
             self._mode = store_format.known_mode(calls)
         return store_format.journal_of(self._mode, calls)
+
+    def _bystanding(self) -> Journal:
+        """The store's log as somebody without a fence sees it. Raises ConfigurationError when there is no store."""
+        self._require_usable()
+        mode = store_format.known_mode(self._calls)
+        if mode is None:
+            raise ConfigurationError(f"there is no checkpoint store at {self.uri}")
+        return store_format.journal_of(mode, self._calls)
 
     def _deliver(self, take: Take[T], which: Which) -> Delivered[T] | None:
         self._require_usable()

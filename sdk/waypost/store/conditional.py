@@ -18,9 +18,10 @@ from waypost.log import logger
 from waypost.store import keys
 from waypost.store.calls import Calls, Patience
 from waypost.store.damage import UnreadableEntryError
-from waypost.store.entries import Checkpoint, Complete, Entry, Fence
+from waypost.store.entries import DELETED_ATTEMPT, Checkpoint, Complete, Entry, Fence
 from waypost.store.journal import LISTING, lament, mixed_modes, read_entry
 from waypost.store.scopes import placed
+from waypost.store.sequences import NOTHING
 from waypost.store.start import IssuedFences, Writer, require_free
 from waypost.store.state import State
 
@@ -130,6 +131,32 @@ class ConditionalJournal:
                 if standing.nonce == nonce:
                     return state
             state, _ = self.read_forward(state)
+
+    def end(self) -> str:
+        """Append the FENCE of a deleted store unless it stands, whoever holds the log; return its key."""
+        try:
+            state = self.look_again()
+        except CorruptCheckpointError:
+            state, _ = self.read_forward(State().after_unreadable(self._listed_after("") or 0))
+        nonce = self.calls.seams.nonce()
+        while not state.deleted:
+            sequence = state.last_seen + 1
+            fence = Fence(
+                sequence=sequence,
+                attempt=DELETED_ATTEMPT,
+                fence=sequence,
+                nonce=nonce,
+                time=self.calls.seams.now(),
+                live=NOTHING,
+                pinned=NOTHING,
+                pod=None,
+            )
+            try:
+                state = state.after(self.put(fence))
+            except UnreadableEntryError as error:
+                lament(error)
+                state = state.after_unreadable(sequence)
+        return keys.log_key(state.last_seen)
 
     def first_ordinal(self) -> int:
         """No two writers have the same fence, and names carry it."""

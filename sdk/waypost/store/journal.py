@@ -59,6 +59,9 @@ class Journal(Protocol):
     def key(self, sequence: int) -> str | None:
         """The key of the entry at this number; None when it can't be known any more."""
 
+    def end(self) -> str:
+        """Append the FENCE of a deleted store unless it stands, whoever holds the log; return its key."""
+
     def first_ordinal(self) -> int:
         """Behind which number the ordinals of this writer's uploads begin, so that no other's have the same names."""
 

@@ -142,8 +142,9 @@ def to_prune(
     unreadable: Collection[int] = (),
     pinned: Sequences = NOTHING,
     protected: Collection[int] = (),
+    most: int | None = BATCH,
 ) -> Sequences:
-    """The checkpoints that `newest` makes superfluous, at most BATCH of them.
+    """The checkpoints that `newest` makes superfluous, at most so many of them.
 
     `live` are those before `newest`, and `known` what is known of them. Never named: `newest`, what is `pinned` or
     `protected` (the base of a running attempt), what isn't known.
@@ -159,7 +160,7 @@ def to_prune(
         kept |= {sequence for _, sequence in ranks[: retention.keep_best.count]}
     superfluous = [*aside, *(fact.sequence for fact in reversed(counted))]
     gone = [sequence for sequence in superfluous if sequence not in kept and sequence not in pinned]
-    return Sequences.of(gone[:BATCH])
+    return Sequences.of(gone[:most])
 
 
 def _lineage(

@@ -90,6 +90,25 @@ class ScopedJournal:
         scope = self._scopes.holder(sequence)
         return None if scope is None else scope.key(sequence)
 
+    def end(self) -> str:
+        """Put the FENCE of a deleted store into a scope above all others, unless it stands; return its key."""
+        scope = self._highest()
+        if scope is None or scope.attempt != DELETED_ATTEMPT:
+            scope = Scope(DELETED_ATTEMPT, 1, self.calls.seams.nonce())
+            fence = Fence(
+                sequence=FENCE_NUMBER,
+                attempt=DELETED_ATTEMPT,
+                fence=FENCE_NUMBER,
+                nonce=scope.nonce,
+                time=self.calls.seams.now(),
+                live=NOTHING,
+                pinned=NOTHING,
+                pod=None,
+                scopes=Scopes(((FENCE_NUMBER, scope),)),
+            )
+            self._send(scope, fence)
+        return scope.key(FENCE_NUMBER)
+
     def first_ordinal(self) -> int:
         """At random, so that names differ even from those of a writer that a lagging LIST didn't show."""
         return int(self.calls.seams.nonce()[:15], 16)

@@ -9,8 +9,10 @@ import pytest
 
 from waypost.backends.opening import open_backend
 from waypost.checkpoints import Checkpoints
+from waypost.errors import ConfigurationError, StoreDeletedError
 from waypost.store import keys
 from waypost.store.calls import Calls
+from waypost.store.deleting import delete_store
 from waypost.store.format import Mode, known_mode
 from waypost.store.retention import Retention
 from waypost.store.seams import Seams
@@ -50,3 +52,28 @@ def test_only_what_is_kept_is_left_over_attempts(uri: str, tmp_path: Path) -> No
     assert all(backend.get(key, 100) == b"somebody's" for key in strangers)
     stubs = [key for key in backend.list(keys.LOG) if len(backend.get(key, keys.MAX_ENTRY)) < 20_000]
     assert len(stubs) == len(backend.list(keys.LOG)) - 1, "only the entry of step 32 still holds its data"
+
+
+def test_a_person_pins_prunes_verifies_and_deletes_beside_a_running_attempt(uri: str) -> None:
+    with Checkpoints(uri, attempt=1) as running:
+        saved = [running.save(b"%d" % step * 100_000, wait=True).result() for step in range(4)]
+        backend = open_backend(uri)
+        with Checkpoints(uri, attempt=None) as person:
+            if known_mode(Calls(backend, Seams())) is Mode.SCOPED:
+                with pytest.raises(ConfigurationError, match="only the running task"):
+                    person.pin(saved[0].sequence)
+            else:
+                person.pin(saved[0].sequence)
+                assert person.prune(Retention(keep_last=1)).kept == (saved[0].sequence, saved[3].sequence)
+                assert len(backend.list(keys.PACKS)) == 2
+            assert person.verify().ok
+        running.save(b"next", wait=True)
+        assert running.read_bytes(saved[0].sequence) == b"0" * 100_000
+        delete_store(Calls(backend, Seams()))
+        with pytest.raises(StoreDeletedError):
+            running.save(b"too late", wait=True)
+    delete_store(Calls(backend, Seams()))  # what was on its way may have come: without conditional writes an entry too
+    assert backend.list(keys.PACKS) == []
+    assert len(backend.list(keys.LOG)) == 1
+    with pytest.raises(StoreDeletedError):
+        Checkpoints(uri, attempt=2)

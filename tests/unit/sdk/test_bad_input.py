@@ -89,6 +89,13 @@ def test_a_broken_contract_fails_at_once_naming_the_variable(attempt: Attempt) -
         (("run", "program.py:train", "--keep-last", "-1"), 2, "-1 is not in the range 0<=x<=1000"),
         (("run", "negative.py:train"), 65, "retries has to be a whole number, 0 or more"),
         (("checkpoints", "ls", "nosuch://x"), 65, "nosuch"),
+        (("checkpoints", "pin", "/nowhere", "1"), 65, "there is no checkpoint store at file:///nowhere"),
+        (("checkpoints", "prune", "/nowhere"), 2, "--keep-last"),
+        (("checkpoints", "prune", "/nowhere", "--keep-last", "0"), 65, "keepLast is 0"),
+        (("checkpoints", "prune", "/nowhere", "--keep-last", "1", "--keep-best", "loss"), 2, "METRIC:min"),
+        (("checkpoints", "pull", "/nowhere", "out"), 65, "nothing is saved in /nowhere"),
+        (("checkpoints", "delete", "/nowhere"), 2, "give --yes"),
+        (("checkpoints", "delete", "/nowhere", "--yes"), 65, "there is no checkpoint store at file:///nowhere"),
     ],
 )
 def test_on_a_laptop_too_it_is_words_and_no_traceback(

@@ -65,6 +65,26 @@ def test_looking_changes_nothing(filled: str, tmp_path: Path) -> None:
     assert files() == before
 
 
+def test_pins_prunes_and_verification_by_hand(filled: str, tmp_path: Path) -> None:
+    listed = json.loads(invoke("checkpoints", "ls", filled, "--json"))
+    newest, older = (one["sequence"] for one in listed["checkpoints"])
+    assert invoke("checkpoints", "pin", filled, str(older)) == f"checkpoint {older} is pinned\n"
+    assert invoke("checkpoints", "ls", filled).splitlines()[2].endswith("pinned")
+    prune = ("checkpoints", "prune", filled, "--keep-last", "1", "--keep-best", "loss:max:2")
+    with Checkpoints(filled, attempt=3) as checkpoints:
+        base = checkpoints.save(b"1", wait=True).result().sequence
+    with Checkpoints(filled, attempt=4) as checkpoints:
+        last = checkpoints.save(b"2", wait=True).result().sequence
+    assert invoke(*prune, "--dry-run") == f"would prune {newest}; kept {older}, {base}, {last}\n"
+    assert json.loads(invoke(*prune, "--json"))["pruned"] == [newest]
+    assert invoke("checkpoints", "unpin", filled, str(older)) == f"checkpoint {older} is not pinned\n"
+    assert invoke("checkpoints", "prune", filled, "--keep-last", "1") == f"pruned {older}; kept {base}, {last}\n"
+    assert invoke("checkpoints", "verify", filled).endswith("2 checkpoints whole, 0 problems\n")
+    assert json.loads(invoke("checkpoints", "verify", filled, "--json"))["problems"] == []
+    assert invoke("checkpoints", "pull", filled, str(tmp_path / "out")).startswith(f"checkpoint {last} is in")
+    assert (tmp_path / "out" / "_dst_cp").read_bytes() == b"2"
+
+
 def test_version_is_the_distributions() -> None:
     assert invoke("--version") == f"waypost, version {version('waypost')}\n"
 

@@ -353,8 +353,22 @@ def test_orphans_of_lower_fences_are_collected_once_after_the_first_save(backend
     Process(backend).save(large(b"base"))
     process = Process(backend, attempt=2, retention=TWO)
     assert process.log.fence == 3
-    lower = [orphan(backend, 1, 99), orphan(backend, 2), orphan(backend, 1, 98, keys.MANIFESTS)]
-    higher = [orphan(backend, 3, 99), orphan(backend, 4), orphan(backend, 4, 1, keys.MANIFESTS)]
+    part = "parts/{:020d}-1-3.json"
+    backend.objects |= {part.format(fence): b"{}" for fence in (1, 2, 3, 4)}
+    lower = [
+        part.format(1),
+        part.format(2),
+        orphan(backend, 1, 99),
+        orphan(backend, 2),
+        orphan(backend, 1, 98, keys.MANIFESTS),
+    ]
+    higher = [
+        part.format(3),
+        part.format(4),
+        orphan(backend, 3, 99),
+        orphan(backend, 4),
+        orphan(backend, 4, 1, keys.MANIFESTS),
+    ]
     process.tidy()
     assert set(lower) <= set(backend.objects), "not before it has committed"
     process.save(large(b"x"))
@@ -406,6 +420,8 @@ HOSTILE = (
     "parts/",
     "parts/mine.json",
     f"parts/{'0' * 20}-1-1.json.bak",
+    f"parts/{'0' * 20}-1-x.json",
+    f"parts/{'0' * 20}-1-1.json/inner",
     "log/",
     "other/file",
 )
