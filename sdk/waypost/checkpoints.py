@@ -61,10 +61,10 @@ class Checkpoints:
     With `attempt=None`, or with any URI but the contract's and no attempt, the store is opened read-only.
     Handles of one process on one store share the connection, the fence and the queue.
 
-    `group`: where a launcher has started several ranks of one program (torchrun, mpirun, srun), they write together:
-    each rank opens the store, and every rank restores, saves and completes equally often and in the same order. A
-    checkpoint then holds a part of each rank, or isn't made. A Group says so by hand; None writes alone, which only
-    rank 0 may.
+    `group`: None writes alone, which of a launcher's ranks only rank 0 may. With "launched" the ranks that a launcher
+    (torchrun, mpirun, srun) has started write together: each rank opens the store, and every rank restores, saves and
+    completes equally often and in the same order. A checkpoint then holds a part of each rank, or isn't made. Where
+    there is no launcher, that is one process alone. A Group names its ranks by hand.
     """
 
     def __init__(
@@ -72,7 +72,7 @@ class Checkpoints:
         uri: str | os.PathLike[str] | None = None,
         *,
         attempt: int | Literal["contract"] | None = "contract",
-        group: Group | Literal["launched"] | None = "launched",
+        group: Group | Literal["launched"] | None = None,
         retention: Retention | None = None,
         backend: Backend | None = None,
         seams: Seams | None = None,

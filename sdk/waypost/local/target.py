@@ -30,7 +30,7 @@ TYPES: Final[dict[object, click.ParamType[Any]]] = {
     inspect.Parameter.empty: click.STRING,
 }
 
-RESERVED: Final = frozenset({"checkpoint", "from_", "preempt_every", "kill", "help"})
+RESERVED: Final = frozenset({"checkpoint", "from_", "keep_last", "preempt_every", "kill", "help"})
 """The options of `waypost run` itself; a test holds them against the command."""
 
 

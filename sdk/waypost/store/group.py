@@ -5,7 +5,7 @@ the execution, so that a rank finds the FENCE that its own rank 0 put. It has to
 differs from earlier executions is wished for and not relied upon, because launchers don't promise it (torchrun counts
 no restart when only its members change): a rank also needs the seat that no earlier process has taken (`joining`).
 
-A launcher's ranks are a group as soon as there are two of them. Pure: a function of a mapping.
+Where it is asked for, a launcher's ranks are a group as soon as there are two of them. Pure: a function of a mapping.
 """
 
 from __future__ import annotations

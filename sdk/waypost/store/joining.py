@@ -33,7 +33,7 @@ def require_conditional(journal: Journal) -> ConditionalJournal:
         return journal
     raise ConfigurationError(
         f"several ranks can't save to {journal.calls.backend.uri} together: the place has no conditional writes. Use "
-        "another, or save from rank 0 alone: Checkpoints(group=None)"
+        "another, or save from rank 0 alone, without group="
     )
 
 

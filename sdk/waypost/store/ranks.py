@@ -162,8 +162,8 @@ class Leader(Ranks):
         )
         if unseated:
             advice = (
-                f"Of these, {_list(unseated)} never opened the store. If rank 0 alone is to save, open the store with "
-                "group=None there, and nowhere else for writing"
+                f"Of these, {_list(unseated)} never opened the store. If rank 0 alone is to save, open the store there "
+                "without group=, and nowhere else for writing"
             )
         return StorageError(
             f"{call}, with all ranks, the checkpoint of",

@@ -53,11 +53,11 @@ def chosen_group(group: Group | str | None, uri: str) -> Group | None:
     if group == "launched":
         return launched(os.environ)
     if group is not None:
-        raise ConfigurationError(f"Checkpoints(group={group!r}): a group is a waypost.Group, or None")
+        raise ConfigurationError(f"Checkpoints(group={group!r}): a group is a waypost.Group, 'launched', or None")
     if (rank := launched_rank(os.environ)) > 0:
         raise ConfigurationError(
-            f"can't open {uri} for writing as rank {rank} with group=None: its ranks would cut each other off. Save "
-            "from rank 0 alone, or leave group= out in all of them to save together"
+            f"can't open {uri} for writing as rank {rank} alone: its ranks would cut each other off. Save from rank "
+            "0 alone, or open it in every rank with Checkpoints(group='launched'), and they save together"
         )
     return None
 

@@ -36,7 +36,7 @@ def main(folder: Path, execution: str) -> None:
 
     state, work = folder / f"state-{rank}", folder / f"work-{rank}-{os.getpid()}"
     work.mkdir()
-    with Checkpoints() as checkpoints:
+    with Checkpoints(group="launched") as checkpoints:
         info = checkpoints.restore(state)
         step = 0
         if info is not None:

@@ -15,7 +15,7 @@ PROGRAM = """
 import os, sys, time
 import waypost
 rank = int(os.environ["RANK"])
-ck = waypost.Checkpoints()
+ck = waypost.Checkpoints(group="launched")
 print("ready", flush=True)
 for line in sys.stdin:
     match line.strip():
@@ -107,7 +107,7 @@ def test_a_save_of_all_ranks_after_sigterm_tells_the_stop_order(attempt: Attempt
 def test_a_rank_that_is_refused_says_so_as_ever(attempt: Attempt, rank: int) -> None:
     higher = Attempt(attempt.folder, attempt.store, number=5, pod="other")
     assert higher.run("import waypost\nwaypost.Checkpoints().close()\n").code == 0
-    program = str(attempt.program("import waypost\nwaypost.Checkpoints()\n"))
+    program = str(attempt.program("import waypost\nwaypost.Checkpoints(group='launched')\n"))
     with attempt.started([program], **TORCHRUN, RANK=str(rank)) as process:
         done = attempt.end(process)
     assert done.code == 75, done

@@ -135,10 +135,10 @@ def test_a_forked_childs_handle_is_dead_and_harms_nobody(uri: str) -> None:
 def test_only_rank_0_may_write_alone(uri: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("RANK", "3")
     monkeypatch.setenv("WORLD_SIZE", "4")
-    with pytest.raises(ConfigurationError, match="as rank 3 with group=None"):
-        Checkpoints(uri, attempt=1, group=None)
+    with pytest.raises(ConfigurationError, match=r"as rank 3 alone: .*group='launched'"):
+        Checkpoints(uri, attempt=1)
     monkeypatch.setenv("RANK", "0")
-    with Checkpoints(uri, attempt=1, group=None) as alone:
+    with Checkpoints(uri, attempt=1) as alone:
         assert alone.save(b"alone", wait=True).result().sequence == 2
 
 
