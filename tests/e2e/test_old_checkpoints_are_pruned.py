@@ -22,5 +22,6 @@ def test_of_many_saves_the_last_two_stay(scene: Scene) -> None:
     store = scene.status("train")["checkpoint"]["uri"].removeprefix("file:///shared")
     uri = f"file:///shared/{scene.namespace}{store}"
     [kept, *_] = filter(None, scene.stage.in_shared_folder(f"waypost checkpoints ls --json {uri} 2>/dev/null || true"))
-    assert [one["step"] for one in json.loads(kept)["checkpoints"]] == [30, 28]
+    # What an attempt resumed from stays until the next one has saved.
+    assert [one["step"] for one in json.loads(kept)["checkpoints"]] == [30, 28, told.runs[-1].resumed_at]
     assert scene.history().broken_promises() == []
