@@ -47,8 +47,7 @@ def test_only_what_is_kept_is_left_over_attempts(uri: str, tmp_path: Path) -> No
             assert len(reader.read_bytes(info.sequence) or b"") == info.size_bytes
         assert [info.step for info in found] == [33, 32, 23], "two, and the base of attempt 3"
     packs = [key for key in backend.list(keys.PACKS) if keys.upload_of(key.removeprefix(keys.PACKS))]
-    with_orphans = known_mode(Calls(backend, Seams())) is Mode.SCOPED
-    assert len(packs) == (3 if with_orphans else 2)
+    assert len(packs) == 2
     assert all(backend.get(key, 100) == b"somebody's" for key in strangers)
     stubs = [key for key in backend.list(keys.LOG) if len(backend.get(key, keys.MAX_ENTRY)) < 20_000]
     assert len(stubs) == len(backend.list(keys.LOG)) - 1, "only the entry of step 32 still holds its data"
