@@ -30,7 +30,7 @@ demo: $(READY) ## A real cluster, a real eviction, a task that resumes where it 
 test: $(READY) ## Everything that must hold at every change: unit, integration, end to end
 	@$(PYTHON) -m tests.suites test
 
-test-fast: $(READY) ## Unit tests only
+test-fast: $(READY) ## Unit tests, without those that explore for long
 	@$(PYTHON) -m tests.suites fast
 
 test-all: $(READY) ## `test`, and the breaking patches of `mutants`

@@ -28,6 +28,7 @@ def pytest_suite(name: str, budget: float, *arguments: str) -> Suite:
     return Suite(name, (sys.executable, "-m", "pytest", f"tests/{name}", "-q", *arguments), budget)
 
 
+FAST = pytest_suite("unit", 4 * MINUTE, "-m", "not deep")
 UNIT = pytest_suite("unit", 8 * MINUTE)
 BUILD = Suite("build", (sys.executable, "-m", "tests.cluster", "build"), 40 * MINUTE)
 INTEGRATION = pytest_suite("integration", 20 * MINUTE)
@@ -35,7 +36,7 @@ E2E = pytest_suite("e2e", 25 * MINUTE)
 MUTANTS = Suite("mutants", (sys.executable, "-m", "tests.mutants"), 20 * MINUTE)
 
 PLANS: dict[str, tuple[Suite, ...]] = {
-    "fast": (UNIT,),
+    "fast": (FAST,),
     "test": (UNIT, BUILD, INTEGRATION, E2E),
     "all": (UNIT, BUILD, INTEGRATION, E2E, MUTANTS),
 }

@@ -6,6 +6,8 @@ import pytest
 
 from tests.model.scoped import RUNS, Hole, Model, explore
 
+pytestmark = pytest.mark.deep
+
 SMALL = {
     "attempts 1,2, two saves": Model((1, 2), delays=1, saves=2),
     "two processes of one attempt, two saves": Model((1, 1), delays=1, saves=2),

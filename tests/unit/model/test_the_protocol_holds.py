@@ -9,6 +9,8 @@ from tests.model.held import HELD
 from tests.model.holes import HOLES
 from tests.model.runs import Run
 
+pytestmark = pytest.mark.deep
+
 _MOST_STATES = 40_000
 
 

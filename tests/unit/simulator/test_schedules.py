@@ -10,6 +10,8 @@ from tests.simulator.figures import run
 from tests.simulator.process import Writing
 from tests.simulator.schedule import Schedule
 
+pytestmark = pytest.mark.deep
+
 SCHEDULES = 1500
 
 

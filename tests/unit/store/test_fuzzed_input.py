@@ -14,6 +14,8 @@ from tests.fuzz.targets import TARGETS, checked, seeds
 from waypost.store.damage import UnreadableEntryError
 from waypost.store.entries import decode
 
+pytestmark = pytest.mark.deep
+
 SEEDS = list(seeds())
 
 

@@ -27,6 +27,8 @@ from waypost.store.entries import Checkpoint, Complete, Entry, Fence, Pin, Prune
 from waypost.store.retention import Retention
 from waypost.store.sequences import Sequences
 
+pytestmark = pytest.mark.deep
+
 SEEDS = {"alone": 200, "pruned and read": 60}
 """Orders tried of each cast; a person who reads everything before pruning takes many requests."""
 IMPATIENT = Budget(seconds=0.5)

@@ -14,6 +14,8 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.deep
+
 PROGRAM = Path(__file__).with_name("killed_restorer.py")
 SEED = "20261125"
 

@@ -6,6 +6,10 @@ import os
 import subprocess
 import sys
 
+import pytest
+
+pytestmark = pytest.mark.deep
+
 
 def test_fifty_kills_lose_no_confirmed_save_and_tear_no_restore() -> None:
     told = ["--kills", "50", "--races", "0", "--only", "file", "--seed", "20261123"]

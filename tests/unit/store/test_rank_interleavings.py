@@ -17,6 +17,8 @@ from waypost.store.calls import Budget
 from waypost.store.entries import Checkpoint
 from waypost.store.group import Group
 
+pytestmark = pytest.mark.deep
+
 SIZE = 2
 SEEDS = 80
 TOGETHER = Budget(seconds=12.0, first_pause=0.05, longest_pause=1.0)

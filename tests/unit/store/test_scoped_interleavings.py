@@ -23,6 +23,8 @@ from waypost.store.retention import Retention
 from waypost.store.scoped import ScopedJournal
 from waypost.store.scopes import Scope, placed
 
+pytestmark = pytest.mark.deep
+
 SEEDS = 100
 IMPATIENT = Budget(seconds=0.5)
 """A few tries: saves are given up as unknown, and land later."""

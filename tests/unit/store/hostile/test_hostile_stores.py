@@ -16,6 +16,8 @@ import pytest
 from tests.unit.store.hostile.corpus import CASES, Store, good
 from tests.unit.store.test_folders import fingerprint
 
+pytestmark = pytest.mark.deep
+
 VICTIM = Path(__file__).with_name("victim.py")
 ALLOWED_MIB = 250
 """For the interpreter, a pack or a manifest of 20 MB, and what is parsed of it."""
