@@ -116,7 +116,7 @@ class Judge:
         self.met["stubs"] += 1
         self.stubs.add(sequence)
         old, new = self.records[sequence - 1], json.loads(data)
-        if sequence in self.live or old["type"] != "CHECKPOINT" or new.get("stub") is not True:
+        if sequence in self.live - self.resurrected or old["type"] != "CHECKPOINT" or new.get("stub") is not True:
             self.blame("I2", f"entry {sequence}, a {old['type']}, was overwritten")
         elif any(old[member] != new[member] for member in KEPT_IN_A_STUB):
             self.blame("I2", f"the stub of entry {sequence} says something else than the entry did")

@@ -87,11 +87,14 @@ class ConditionalJournal:
         return state
 
     def still_held(self, state: State) -> State:
-        """The state at the very end; raises FencedError when a FENCE stands behind `state`."""
+        """The state at the very end; raises FencedError when anything of a later writer stands behind `state`.
+
+        Its FENCE may be the one entry that can't be read: what it appended since tells as much.
+        """
         uri, holder = self.calls.backend.uri, state
         state, met = self.read_forward(state)
         for entry in met:
-            if isinstance(entry, Fence):
+            if entry.fence > holder.fence:
                 if state.deleted:
                     raise StoreDeletedError(f"the store {uri} was deleted (log entry {entry.sequence})")
                 raise FencedError(

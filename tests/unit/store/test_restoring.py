@@ -178,6 +178,19 @@ def test_a_restoring_attempt_that_was_overtaken_is_fenced_and_never_falls_back(b
         zombie.restore()
 
 
+def test_it_is_fenced_too_when_the_successor_s_fence_can_t_be_read(backend: SteppedBackend) -> None:
+    """Found by the simulator: the zombie went on from its successor's checkpoint."""
+    first = Process(backend)
+    first.save(A)
+    first.save(B)
+    zombie = Process(backend, attempt=2)
+    Process(backend, attempt=3).save(C)
+    backend.corrupt(keys.log_key(5))
+    backend.corrupt(keys.log_key(3))
+    with pytest.raises(FencedError, match="overtaken by attempt 3"):
+        zombie.restore()
+
+
 def test_a_reader_that_meets_a_prune_starts_over_with_the_newest(backend: SteppedBackend) -> None:
     """H13: never Corrupt, and never something older, while the newest is whole."""
     writer = Process(backend)
