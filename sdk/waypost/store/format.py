@@ -30,6 +30,7 @@ _MAX_FORMAT_FILE: Final = 64 * keys.KIB
 _RACERS: Final = 8
 _RACES: Final = 3
 _READING: Final = "read format.json of"
+_MORE_LOOKS: Final = 4
 
 
 class Mode(enum.StrEnum):
@@ -51,9 +52,11 @@ def known_mode(calls: Calls) -> Mode | None:
 
     Raises ConfigurationError for a format or mode that it can't, StorageError when the file makes no sense.
     """
-    raw = _read(calls)
-    if raw is not None and not _is_ours(raw):
-        raw = _read(calls)  # it has no hash of its own: what arrives wrong is worth a second look
+    raw, patience = _read(calls), calls.patience()
+    for _ in range(_MORE_LOOKS):  # it has no hash of its own, and a poor place shows it before its content
+        if raw is None or _is_ours(raw) or not patience.pause(UnreachableError("it is no format file")):
+            break
+        raw = _read(calls)
     if raw is None:
         return None
     try:

@@ -206,3 +206,23 @@ def test_one_wrong_bit_neither_condemns_a_place_nor_a_store() -> None:
     backend.garble = keys.FORMAT_KEY
     assert store_format.known_mode(calls(backend)) is store_format.Mode.CONDITIONAL
     assert not backend.garble
+
+
+class LaggingBackend(SteppedBackend):
+    """A key is seen for a moment before its content is."""
+
+    empty_looks = 3
+
+    def get(self, key: str, limit: int) -> bytes:
+        data = super().get(key, limit)
+        if key == keys.FORMAT_KEY and self.empty_looks:
+            self.empty_looks -= 1
+            return b""
+        return data
+
+
+def test_a_place_that_shows_a_key_before_its_content_is_given_a_moment() -> None:
+    """Seen with s3rver on a busy machine: the file that was just written read as empty, twice in a row."""
+    backend = LaggingBackend()
+    assert store_format.prepare(calls(backend)) is store_format.Mode.CONDITIONAL
+    assert not backend.empty_looks
