@@ -14,6 +14,7 @@ SCHEDULES ?= 100000
 SEED ?= 0
 KILLS ?= 10000
 RACES ?= 1000
+THROUGH ?= 100
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1|\2/' | column -ts'|'
@@ -68,8 +69,11 @@ model: $(READY) ## Explore the store's protocol in large bounds, and print the t
 fuzz: $(READY) ## Fuzz everything that reads what somebody else may have written (SECONDS=60)
 	@$(PYTHON) -m tests.fuzz --seconds $(or $(SECONDS),60)
 
-bench: $(READY) ## Time a tiny save against a bare PUT, and a relaunch against the old pod's end
+bench: $(READY) ## Time a tiny save, and a file there and back, against bare requests
 	@$(PYTHON) -m tests.bench
+
+bench-relaunch: $(READY) ## Time from the old pod's end to the new one, beside a Job and a StatefulSet (THROUGH=100)
+	@$(PYTHON) -m tests.bench.relaunch --through $(THROUGH) --provider $(PROVIDER)
 
 compare: $(READY) ## The same three misfortunes under flytekit and Waypost; writes docs/comparison.md
 	@$(PYTHON) -m examples.compare
@@ -84,4 +88,4 @@ clean: ## Remove what the targets made inside this folder
 	@rm -rf $(VENV) .waypost .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
 	@find . -name __pycache__ -prune -exec rm -rf {} +
 
-.PHONY: help setup demo test test-fast test-all torture mutants simulate holes lint generate verify model fuzz bench compare cluster-up cluster-down clean
+.PHONY: help setup demo test test-fast test-all torture mutants simulate holes lint generate verify model fuzz bench bench-relaunch compare cluster-up cluster-down clean
