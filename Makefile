@@ -75,6 +75,9 @@ bench: $(READY) ## Time a tiny save, and a file there and back, against bare req
 bench-relaunch: $(READY) ## Time from the old pod's end to the new one, beside a Job and a StatefulSet (THROUGH=100)
 	@$(PYTHON) -m tests.bench.relaunch --through $(THROUGH) --provider $(PROVIDER)
 
+chaos: $(READY) ## 200 tasks, ten minutes of disruptions, operator and API server killed (TASKS= LIMIT= SEED=0)
+	@$(PYTHON) -m tests.chaos --tasks $(or $(TASKS),200) --seconds $(or $(LIMIT),600) --seed $(SEED)
+
 compare: $(READY) ## The same three misfortunes under flytekit and Waypost; writes docs/comparison.md
 	@$(PYTHON) -m examples.compare
 
@@ -88,4 +91,4 @@ clean: ## Remove what the targets made inside this folder
 	@rm -rf $(VENV) .waypost .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
 	@find . -name __pycache__ -prune -exec rm -rf {} +
 
-.PHONY: help setup demo test test-fast test-all torture mutants simulate holes lint generate verify model fuzz bench bench-relaunch compare cluster-up cluster-down clean
+.PHONY: help setup demo test test-fast test-all torture mutants simulate holes lint generate verify model fuzz bench bench-relaunch chaos compare cluster-up cluster-down clean

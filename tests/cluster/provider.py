@@ -73,6 +73,14 @@ class Cluster(ABC):
         """Start the kubelet of `node` again and wait until the node is ready."""
         raise self._unsupported("start a kubelet")
 
+    def kill_api_server(self) -> None:
+        """Kill the API server without notice; everything else keeps running."""
+        raise self._unsupported("kill its API server")
+
+    def start_api_server(self) -> None:
+        """Start the API server again and wait until it is ready."""
+        raise self._unsupported("start its API server")
+
     def power_off(self, node: str) -> None:
         """Lose `node` without any notice, with all its containers, as a reclaimed spot machine is lost."""
         raise self._unsupported("power a node off")

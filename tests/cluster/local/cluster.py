@@ -113,6 +113,16 @@ class LocalCluster(Cluster):
             one.start_kubelet(self._credentials())
         self._wait_for_nodes([one])
 
+    def kill_api_server(self) -> None:
+        """Kill the API server without notice; etcd and the rest keep running."""
+        for process in Process.recorded(self.folder):
+            if process.name == "kube-apiserver":
+                process.end(0)
+
+    def start_api_server(self) -> None:
+        """Start the API server again and wait until it is ready."""
+        self._start_api_server(build_binaries(API_SERVER), self._credentials(), [])
+
     def power_off(self, node: str) -> None:
         """Kill the kubelet, the container runtime and every container of `node`, in this order, at once."""
         one = self._node(node)
@@ -163,17 +173,7 @@ class LocalCluster(Cluster):
     def _start_control_plane(self, programs: dict[str, Path], credentials: components.Credentials) -> None:
         host, etcd_port = addresses.HOST, addresses.ETCD_CLIENT_PORT
         etcd = components.etcd(programs["etcd"], self.folder / "etcd", host, etcd_port, addresses.ETCD_PEER_PORT)
-        api_server = components.api_server(
-            programs["kube-apiserver"],
-            credentials,
-            bind_address=host,
-            advertise_address=host,
-            port=addresses.API_PORT,
-            etcd_url=f"http://{host}:{etcd_port}",
-        )
-        started = [Process.start("etcd", etcd, self.folder)]
-        started.append(Process.start("kube-apiserver", api_server, self.folder))
-        wait_until_ready("the API server", self._api_ready, started, _READY_SECONDS)
+        self._start_api_server(programs, credentials, [Process.start("etcd", etcd, self.folder)])
         manager = components.controller_manager(
             programs["kube-controller-manager"], credentials, host, addresses.CONTROLLER_MANAGER_PORT
         )
@@ -181,6 +181,21 @@ class LocalCluster(Cluster):
         Process.start("kube-controller-manager", manager, self.folder)
         scheduler = components.scheduler(programs["kube-scheduler"], credentials, host, addresses.SCHEDULER_PORT)
         Process.start("kube-scheduler", scheduler, self.folder)
+
+    def _start_api_server(
+        self, programs: dict[str, Path], credentials: components.Credentials, started: Sequence[Process]
+    ) -> None:
+        """Start it and wait until it is ready; fails early when it or one of `started` ends."""
+        command = components.api_server(
+            programs["kube-apiserver"],
+            credentials,
+            bind_address=addresses.HOST,
+            advertise_address=addresses.HOST,
+            port=addresses.API_PORT,
+            etcd_url=f"http://{addresses.HOST}:{addresses.ETCD_CLIENT_PORT}",
+        )
+        server = Process.start("kube-apiserver", command, self.folder)
+        wait_until_ready("the API server", self._api_ready, [*started, server], _READY_SECONDS)
 
     def _start_services(self, programs: dict[str, Path], credentials: components.Credentials) -> None:
         self.kubectl.apply(*services.dns_objects())
