@@ -52,7 +52,8 @@ Plan = tuple[Stage, ...]
 
 
 def pytest_suite(name: str, budget: float, *arguments: str) -> Suite:
-    return Suite(name, (sys.executable, "-m", "pytest", f"tests/{name}", "-q", *arguments), budget)
+    slowest = ("--durations=12", "--durations-min=5")
+    return Suite(name, (sys.executable, "-m", "pytest", f"tests/{name}", "-q", *slowest, *arguments), budget)
 
 
 FAST = pytest_suite("unit", 4 * MINUTE, "-m", "not deep")
