@@ -6,8 +6,9 @@
     redone     steps done again because no save covered them yet: the price of a preemption, bounded by save-every
     strayed    a state that differs from what the steps before it give: mixed, damaged or guessed
     overtaken  a step done by an earlier attempt after a later one had resumed: two at work at once
+    unfenced   a save confirmed to an earlier attempt after a later one had resumed from a step below it
 
-Only `redone` may be other than empty.
+Only `redone` may be other than empty; and `overtaken` where the cluster took a pod for gone that still ran.
 """
 
 from __future__ import annotations
@@ -34,6 +35,7 @@ class Run:
     resumed_time: float | None = None
     confirmed_before: int = 0
     done: list[int] = field(default_factory=list)
+    saving: list[int] = field(default_factory=list)
     saved: list[int] = field(default_factory=list)
     repeated: list[int] = field(default_factory=list)
     redone: list[int] = field(default_factory=list)
@@ -53,10 +55,17 @@ class Verdict:
     redone: tuple[int, ...]
     strayed: tuple[int, ...]
     overtaken: tuple[str, ...]
+    unfenced: tuple[str, ...]
     finished: bool
 
     @property
     def complaints(self) -> list[str]:
+        """All of them; two at work at once among them."""
+        return [*self.damage, *self.overtaken]
+
+    @property
+    def damage(self) -> list[str]:
+        """What no zombie excuses."""
         sentences = []
         for run in self.runs:
             if run.resumed_at is not None and run.resumed_at < run.confirmed_before:
@@ -70,8 +79,7 @@ class Verdict:
             sentences.append(f"steps done again although saved: {list(self.repeated)}")
         if self.strayed:
             sentences.append(f"steps whose state is not what the steps before give: {list(self.strayed)}")
-        sentences += self.overtaken
-        return sentences
+        return [*sentences, *self.unfenced]
 
 
 def read(path: Path) -> Verdict:
@@ -112,6 +120,7 @@ def _judge(lines: list[dict[str, Any]]) -> Verdict:
     skipped: set[int] = set()
     strayed: set[int] = set()
     overtaken: list[str] = []
+    unfenced: list[str] = []
     confirmed = 0
     for line in lines:
         word, step = line["word"], line.get("step", 0)
@@ -132,7 +141,15 @@ def _judge(lines: list[dict[str, Any]]) -> Verdict:
                     (run.repeated if step <= run.confirmed_before else run.redone).append(step)
                 done.add(step)
                 run.done.append(step)
+            case "saving":
+                run.saving.append(step)
             case "saved":
+                unfenced += [
+                    f"step {step} of attempt {run.attempt} was confirmed as saved although attempt {other.attempt} "
+                    f"had resumed at step {other.resumed_at} before"
+                    for other in runs.values()
+                    if other.started > run.started and other.resumed_at is not None and other.resumed_at < step
+                ]
                 confirmed = max(confirmed, step)
                 run.saved.append(step)
             case "ending":
@@ -150,5 +167,6 @@ def _judge(lines: list[dict[str, Any]]) -> Verdict:
         redone=tuple(step for run in ordered for step in run.redone),
         strayed=tuple(sorted(strayed)),
         overtaken=tuple(overtaken),
+        unfenced=tuple(unfenced),
         finished=any(run.finished for run in ordered),
     )

@@ -12,6 +12,12 @@ after it. What goes wrong is told on the command line:
 `--end STEP=HOW[@ATTEMPT]`, HOW one of `exit:CODE`, `error` (an uncaught exception), `recoverable` (RecoverableError),
 `hang` (for ever); after STEP is done and, if it is its turn, saved. Without ATTEMPT: in each attempt
 that gets there.
+
+`--orders FOLDER` looks between two steps for a file of the pod's name there, and does once what it says:
+
+    finish            end with this step, as at the last one
+    memory:MIB        take that much memory, and keep it
+    file:MIB:PATH     write that much into a file
 """
 
 from __future__ import annotations
@@ -24,12 +30,16 @@ import signal
 import sys
 import time
 import uuid
+from collections.abc import Callable
+from types import FrameType
 from typing import Any
 
 import waypost
 
-SIGTERM_WAYS = ("sdk", "save", "deaf")
-"""sdk: leave it to the SDK and the next regular save; save: save at once, exit 75; deaf: SIGTERM never arrives."""
+SIGTERM_WAYS = ("sdk", "save", "save-exit-0", "exit-143", "deaf")
+"""sdk: leave it to the SDK and the next regular save; save: save at once, exit 75; save-exit-0: save at once, exit 0;
+exit-143: end at once; deaf: SIGTERM never arrives."""
+EXIT_AFTER_SAVING = {"save": 75, "save-exit-0": 0}
 
 
 class Ledger:
@@ -62,8 +72,52 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--save-every", type=int, default=5)
     parser.add_argument("--on-sigterm", choices=SIGTERM_WAYS, default="sdk")
     parser.add_argument("--end", action="append", default=[], metavar="STEP=HOW[@ATTEMPT]")
+    parser.add_argument("--orders", metavar="FOLDER")
     parser.add_argument("--plain-exit", action="store_true", help="exit 0 at the end without ck.complete()")
     return parser.parse_args()
+
+
+class Orders:
+    """What this pod is told while it runs, by a file of its name."""
+
+    def __init__(self, folder: str | None, pod: str, ledger: Ledger) -> None:
+        self._file = os.path.join(folder, pod) if folder else None
+        self._ledger = ledger
+        self._obeyed = ""
+        self._kept: list[bytes] = []
+        self.finish = False
+
+    def obey(self) -> None:
+        """Do what is told, unless it has been done."""
+        if self._file is None or not os.path.exists(self._file):
+            return
+        with open(self._file, encoding="utf-8") as file:
+            told = file.read().strip()
+        if told in ("", self._obeyed):
+            return
+        self._obeyed = told
+        self._ledger.note("obeying", order=told)
+        word, *rest = told.split(":")
+        if word == "finish":
+            self.finish = True
+        elif word == "memory":
+            self._kept += [b"x" * 2**20 for _ in range(int(rest[0]))]
+        elif word == "file":
+            with open(rest[1], "wb") as file_to_fill:
+                file_to_fill.write(b"x" * (int(rest[0]) * 2**20))
+        else:
+            raise ValueError(f"no such order: {told}")
+
+
+def stop_handler(ledger: Ledger, way: str) -> Callable[[int, FrameType | None], None]:
+    """What the program itself does at SIGTERM; the SDK, which comes first, hands on to it."""
+
+    def handle(*_: object) -> None:
+        ledger.note("told to stop")
+        if way == "exit-143":
+            sys.exit(128 + signal.SIGTERM)
+
+    return handle
 
 
 def end_if_told(ends: list[str], step: int, attempt: int, ledger: Ledger) -> None:
@@ -114,24 +168,27 @@ def main() -> None:
     if told.on_sigterm == "deaf":
         signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})  # before any library starts a thread
     else:
-        signal.signal(signal.SIGTERM, lambda *_: ledger.note("told to stop"))  # the SDK hands on to it
+        signal.signal(signal.SIGTERM, stop_handler(ledger, told.on_sigterm))
     ledger.note("started")
+    orders = Orders(told.orders, pod, ledger)
     with waypost.Checkpoints() as checkpoints:
         step, digest = resume(checkpoints, "/tmp/restored")
         ledger.note("resumed", step=step, digest=digest)
         print(f"attempt {attempt}: resumed at step {step} of {told.steps}", flush=True)
-        while step < told.steps:
+        while step < told.steps and not orders.finish:
+            orders.obey()
             step += 1
             ledger.note("begin", step=step)
             time.sleep(told.step_seconds)
             digest = work(digest, step)
             ledger.note("done", step=step, digest=digest)
-            stop = told.on_sigterm == "save" and waypost.preemption_requested()
-            if step % told.save_every == 0 or step == told.steps or stop:
+            stop = told.on_sigterm in EXIT_AFTER_SAVING and waypost.preemption_requested()
+            last = step == told.steps or orders.finish
+            if step % told.save_every == 0 or last or stop:
                 save(checkpoints, "/tmp/state", step, digest, ledger)
                 print(f"attempt {attempt}: saved step {step}", flush=True)
             if stop:
-                sys.exit(75)
+                sys.exit(EXIT_AFTER_SAVING[told.on_sigterm])
             end_if_told(told.end, step, attempt, ledger)
         if not told.plain_exit:
             checkpoints.complete()

@@ -92,6 +92,20 @@ def test_an_earlier_attempt_still_at_work_after_the_next_has_resumed_is_reported
     assert "attempt 1 still did step" in verdict.overtaken[0]
 
 
+def test_a_save_confirmed_to_an_attempt_that_has_been_replaced_is_reported_even_where_a_zombie_is_excused() -> None:
+    first, second = run_lines(1, 1.0, 0, range(1, 5), saved=(2, 4)), run_lines(2, 1.08, 2, range(3, 6))
+    verdict = ledger.judge(text(sorted([*first, *second], key=lambda line: line["at"])))
+    assert verdict.unfenced == (
+        "step 4 of attempt 1 was confirmed as saved although attempt 2 had resumed at step 2 before",
+    )
+    assert verdict.damage == list(verdict.unfenced)
+
+
+def test_a_save_that_the_successor_resumed_from_may_be_confirmed_late() -> None:
+    first, second = run_lines(1, 1.0, 0, range(1, 5), saved=(4,)), run_lines(2, 1.11, 4, range(5, 7))
+    assert ledger.judge(text(sorted([*first, *second], key=lambda line: line["at"]))).damage == []
+
+
 def test_a_line_that_is_still_being_written_is_left_out() -> None:
     whole = text(run_lines(1, 1.0, 0, range(1, 4)))
     assert ledger.judge(whole + '{"at": 1.0, "wor').runs[0].done == [1, 2, 3]
