@@ -84,6 +84,10 @@ class Process:
         path = Path(self.log)
         return "\n".join(path.read_text(errors="replace").splitlines()[-lines:]) if path.exists() else ""
 
+    def forget(self, folder: Path) -> None:
+        """Strike it off the record of `folder`: it has ended as it should, and its absence is no fault."""
+        (folder / "pids" / f"{self.name}.json").unlink(missing_ok=True)
+
     def end(self, grace_seconds: float) -> None:
         """End it: SIGTERM, then SIGKILL after the grace; at once with SIGKILL for a grace of 0."""
         try:

@@ -8,6 +8,8 @@ answer with NotSupportedError, which a test turns into a skip with that reason.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 from .cache import cache_dir
@@ -69,9 +71,15 @@ class Cluster(ABC):
         """Kill the kubelet of `node`; its containers keep running."""
         raise self._unsupported("kill a kubelet")
 
-    def start_kubelet(self, node: str) -> None:
-        """Start the kubelet of `node` again and wait until the node is ready."""
+    def start_kubelet(self, node: str, settings: Mapping[str, object] | None = None) -> None:
+        """Start the kubelet of `node` again and wait until the node is ready; `settings` are fields of its
+        KubeletConfiguration that are to be other than usual, until its next start."""
         raise self._unsupported("start a kubelet")
+
+    def shutdown_switch(self, node: str, settings: Mapping[str, object]) -> AbstractContextManager[Callable[[], None]]:
+        """While entered, the kubelet of `node` listens to a logind, with `settings` of its KubeletConfiguration; what
+        is called then tells it that the machine is about to be shut down. The node is well again afterwards."""
+        raise self._unsupported("shut a node down gracefully")
 
     def kill_api_server(self) -> None:
         """Kill the API server without notice; everything else keeps running."""

@@ -13,8 +13,9 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 
 from .. import components
@@ -28,7 +29,7 @@ from ..processes import Process, end_all, wait_until_ready
 from ..progress import say
 from ..provider import Cluster
 from ..waiting import wait_for
-from . import addresses, network, node, remains, services
+from . import addresses, login1, network, node, remains, services
 from .node import Node
 
 _PACKAGES = ("containernetworking-plugins", "iproute2", "nftables", "iptables", "conntrack", "kmod", "mount")
@@ -106,12 +107,28 @@ class LocalCluster(Cluster):
         """Kill the kubelet of `node`; its containers keep running."""
         self._end_program(node, "kubelet", grace_seconds=0)
 
-    def start_kubelet(self, node: str) -> None:
-        """Start the kubelet of `node` again and wait until the node is ready."""
+    def start_kubelet(self, node: str, settings: Mapping[str, object] | None = None) -> None:
+        """Start the kubelet of `node` again, unless it runs, and wait until the node is ready."""
         one = self._node(node)
         if (process := one.process("kubelet")) is None or not process.alive:
-            one.start_kubelet(self._credentials())
+            one.start_kubelet(self._credentials(), settings)
         self._wait_for_nodes([one])
+
+    @contextmanager
+    def shutdown_switch(self, node: str, settings: Mapping[str, object]) -> Iterator[Callable[[], None]]:
+        """Restart the kubelet of `node` so that it listens to a logind of our own; gives what announces the shutdown.
+        At the end the announcement is withdrawn and the kubelet restarted as usual."""
+        one = self._node(node)
+        try:
+            with login1.running(one) as bus:
+                self.stop_kubelet(node)
+                one.start_kubelet(self._credentials(), settings, {"DBUS_SYSTEM_BUS_ADDRESS": bus})
+                login1.wait_for_inhibitor(one)
+                yield lambda: login1.announce(bus, shutdown=True)
+                login1.announce(bus, shutdown=False)
+        finally:
+            self.stop_kubelet(node)
+            self.start_kubelet(node)
 
     def kill_api_server(self) -> None:
         """Kill the API server without notice; etcd and the rest keep running."""

@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import os
 import subprocess
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -97,11 +98,19 @@ class Node:
         wait_until_ready(f"containerd of {self.name}", answers, [process], _READY_SECONDS)
         self.load_image(pause, PAUSE_IMAGE)
 
-    def start_kubelet(self, credentials: Credentials) -> None:
-        """Start the kubelet and wait until it says it is well; that the node is ready takes a bit longer."""
+    def start_kubelet(
+        self,
+        credentials: Credentials,
+        settings: Mapping[str, object] | None = None,
+        environment: Mapping[str, str] | None = None,
+    ) -> None:
+        """Start the kubelet and wait until it says it is well; that the node is ready takes a bit longer.
+
+        `settings` replace fields of its usual configuration.
+        """
         kubelet = build_binaries(PROGRAMS)["kubelet"]
         config = self.folder / "kubelet.json"
-        config.write_text(json.dumps(kubelet_config(self, credentials), indent=1))
+        config.write_text(json.dumps({**kubelet_config(self, credentials), **(settings or {})}, indent=1))
         command = [
             str(kubelet),
             f"--config={config}",
@@ -112,7 +121,7 @@ class Node:
             f"--node-ip={self.address}",
             f"--node-labels=topology.kubernetes.io/region=local,topology.kubernetes.io/zone=local-{self.number}",
         ]
-        process = Process.start(f"kubelet-{self.name}", command, self.home)
+        process = Process.start(f"kubelet-{self.name}", command, self.home, environment)
         health = f"http://{self.address}:{addresses.KUBELET_HEALTH_PORT}/healthz"
         wait_until_ready(f"the kubelet of {self.name}", lambda: http_status(health) == 200, [process], _READY_SECONDS)
 
