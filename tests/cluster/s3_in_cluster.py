@@ -26,15 +26,17 @@ def endpoint(namespace: str) -> str:
     return f"http://s3.{namespace}.svc:{PORT}"
 
 
-def server_objects(namespace: str, buckets: Sequence[str]) -> list[dict[str, Any]]:
-    """The namespace, the server with its `buckets` (3 characters or more each), and its Service."""
+def server_objects(namespace: str, buckets: Sequence[str], node: str | None = None) -> list[dict[str, Any]]:
+    """The namespace, the server with its `buckets` (3 characters or more each), and its Service; it runs on `node`,
+    if one is named."""
     labels = {"app.kubernetes.io/name": "s3"}
     keys = {"ROOT_ACCESS_KEY": ACCESS_KEY, "ROOT_SECRET_KEY": SECRET_KEY}
     volume = [{"name": "data", "mountPath": _DATA}]
     image = {"image": S3_IMAGE, "imagePullPolicy": "IfNotPresent", "volumeMounts": volume}
     folders = [f"{_DATA}/{bucket}" for bucket in buckets]
-    pod = {
+    pod: dict[str, Any] = {
         "terminationGracePeriodSeconds": 1,
+        "nodeSelector": {"kubernetes.io/hostname": node} if node else {},
         "volumes": [{"name": "data", "emptyDir": {}}],
         "initContainers": [{"name": "buckets", **image, "command": ["/busybox", "mkdir", "-p", _DATA, *folders]}],
         "containers": [
@@ -86,8 +88,8 @@ def credentials_secret(server_namespace: str, namespace: str, name: str = "s3-cr
     }
 
 
-def deploy(cluster: Cluster, namespace: str, buckets: Sequence[str]) -> None:
-    """Start the server in `cluster` and wait until it is ready."""
+def deploy(cluster: Cluster, namespace: str, buckets: Sequence[str], node: str | None = None) -> None:
+    """Start the server in `cluster`, on `node` if one is named, and wait until it is ready."""
     cluster.load_image(s3_archive(), S3_IMAGE)
-    cluster.kubectl.apply(*server_objects(namespace, buckets))
+    cluster.kubectl.apply(*server_objects(namespace, buckets, node))
     cluster.kubectl("rollout", "status", "deployment/s3", f"--namespace={namespace}", "--timeout=120s")

@@ -70,6 +70,10 @@ class Scene:
         path = f"/api/v1/namespaces/{self.namespace}/pods/{pod}/eviction"
         self.kubectl("create", "--raw", path, "-f", "-", stdin=json.dumps(eviction))
 
+    def order(self, pod: str, what: str) -> None:
+        """Tell the witness program in `pod` what to do next, if it was started with `--orders /shared`."""
+        self.stage.write_shared(f"{self.namespace}/{pod}", what)
+
     # --- Seeing ------------------------------------------------------------------------------------------------
     def task(self, name: str) -> Json:
         """The task as the recorder last saw it; empty when there is none."""

@@ -2,6 +2,8 @@
 
 Each part is left as it is when it is there and unchanged, so a second run starts within seconds. What is on the
 cluster is written down on the cluster itself (a ConfigMap), so a new cluster never passes for an old one.
+
+Operator and S3 server stand on the first node, so that a test may do to the last one whatever it wants to.
 """
 
 from __future__ import annotations
@@ -68,6 +70,11 @@ class Stage:
         self._shared_folder()
 
     @property
+    def home(self) -> str:
+        """The node of the operator and the S3 server: no test harms it."""
+        return self.cluster.nodes[0]
+
+    @property
     def shared(self) -> str:
         """Path of the shared folder on the nodes, for hostPath volumes."""
         return str(self.cluster.folder / "shared")
@@ -95,11 +102,11 @@ class Stage:
 
     # --- Storage ---------------------------------------------------------------------------------------------
     def _storage(self) -> None:
-        archive = s3_archive()
-        if self._prop("s3") != archive.name:
+        wanted = f"{s3_archive().name} on {self.home}"
+        if self._prop("s3") != wanted:
             self.say("starting an S3 server in the cluster")
-            deploy(self.cluster, STORAGE, [BUCKET])
-            self._note_prop("s3", archive.name)
+            deploy(self.cluster, STORAGE, [BUCKET], self.home)
+            self._note_prop("s3", wanted)
 
     # --- Operator --------------------------------------------------------------------------------------------
     def _operator(self) -> None:
@@ -117,6 +124,7 @@ class Stage:
         return {
             "image": {"repository": repository, "tag": tag, "pullPolicy": "IfNotPresent"},
             "extraEnv": [{"name": "WAYPOST_BUILD", "value": str(self._prop("image"))}],
+            "nodeSelector": {"kubernetes.io/hostname": self.home},
         }
 
     def helm_upgrade(self, *more: str) -> None:
@@ -174,8 +182,10 @@ class Stage:
         self.shared_here = Path(self.shared, ".visible").is_file()
 
     def in_shared_folder(self, script: str) -> list[str]:
-        """Run a shell script as root on every node; the shared folder is /shared there. Returns the outputs."""
-        pods = self.cluster.kubectl("-n", STAGE, "get", "pods", "-l", "app=janitor", "-o", "name").split()
+        """Run a shell script as root on each node that has a shared folder of its own; it is /shared there. Returns the
+        outputs."""
+        one = [f"--field-selector=spec.nodeName={self.home}"] if self.shared_here else []
+        pods = self.cluster.kubectl("-n", STAGE, "get", "pods", "-l", "app=janitor", "-o", "name", *one).split()
         exec_in = ("-n", STAGE, "exec")
         return [self.cluster.kubectl(*exec_in, pod, "--", "sh", "-c", script) for pod in pods]
 
@@ -185,6 +195,16 @@ class Stage:
             file = Path(self.shared, path)
             return [file.read_text(encoding="utf-8")] if file.exists() else []
         return self.in_shared_folder(f"cat {SHARED_IN_POD}/{path} 2>/dev/null || true")
+
+    def write_shared(self, path: str, text: str) -> None:
+        """Write a file below the shared folder, for every node to read."""
+        if self.shared_here:
+            whole = Path(self.shared, path)
+            partial = whole.with_name(f".{whole.name}")
+            partial.write_text(text, encoding="utf-8")
+            partial.rename(whole)
+        else:
+            self.in_shared_folder(f"printf %s '{text}' > {SHARED_IN_POD}/{path}")
 
 
 def chart_digest() -> str:
@@ -209,6 +229,8 @@ def _janitor(shared: str, build: str) -> dict[str, Any]:
     pod = {
         "terminationGracePeriodSeconds": 0,
         "automountServiceAccountToken": False,
+        "priorityClassName": "system-node-critical",  # it stays while a node runs out of memory, is drained or tainted
+        "tolerations": [{"operator": "Exists"}],
         "containers": [container],
         "volumes": [{"name": "shared", "hostPath": {"path": shared, "type": "DirectoryOrCreate"}}],
     }
