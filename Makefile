@@ -34,7 +34,7 @@ test: $(READY) ## Everything that must hold at every change: unit, integration, 
 test-fast: $(READY) ## Unit tests, without those that explore for long
 	@$(PYTHON) -m tests.suites fast
 
-test-all: $(READY) ## `test`, and the breaking patches of `mutants`
+test-all: $(READY) ## `test`, every kind of disruption, and the breaking patches of `mutants`
 	@$(PYTHON) -m tests.suites all
 
 torture: $(READY) ## Kill and freeze real writers at random points (KILLS=10000 RACES=1000 SEED=0)

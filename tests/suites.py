@@ -60,11 +60,12 @@ FAST = pytest_suite("unit", 4 * MINUTE, "-m", "not deep")
 UNIT = pytest_suite("unit", 20 * MINUTE)
 BUILD = Suite("build", (sys.executable, "-m", "tests.cluster", "build"), 40 * MINUTE)
 INTEGRATION = pytest_suite("integration", 20 * MINUTE)
-E2E = pytest_suite("e2e", 25 * MINUTE)
+E2E = pytest_suite("e2e", 30 * MINUTE, "-m", "not matrix")
+MATRIX = dataclasses.replace(pytest_suite("e2e", 30 * MINUTE, "-m", "matrix"), name="matrix")
 MUTANTS = Suite("mutants", (sys.executable, "-m", "tests.mutants"), 20 * MINUTE)
 
 TEST: Plan = (((BUILD, INTEGRATION), (UNIT,)), ((E2E,),))
-PLANS: dict[str, Plan] = {"fast": (((FAST,),),), "test": TEST, "all": (*TEST, ((MUTANTS,),))}
+PLANS: dict[str, Plan] = {"fast": (((FAST,),),), "test": TEST, "all": (*TEST, ((MATRIX,),), ((MUTANTS,),))}
 
 
 def run(suite: Suite, output: IO[bytes] | None = None) -> Outcome:

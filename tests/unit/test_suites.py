@@ -70,6 +70,15 @@ def test_make_test_runs_every_suite_there_is() -> None:
     assert folders <= named
 
 
+def test_what_make_test_leaves_out_end_to_end_make_test_all_runs() -> None:
+    def selections(plan: str) -> set[str]:
+        suites_of = [suite for stage in suites.PLANS[plan] for track in stage for suite in track]
+        return {suite.command[-1] for suite in suites_of if "tests/e2e" in suite.command}
+
+    assert selections("test") == {"not matrix"}
+    assert selections("all") == {"not matrix", "matrix"}
+
+
 def test_an_interrupted_run_takes_its_suites_along(tmp_path: Path) -> None:
     pids = tmp_path / "pids"
     hangs = f"import os, time; open({str(pids)!r}, 'a').write(f'{{os.getpid()}}\\n'); time.sleep(600)"

@@ -1,0 +1,89 @@
+"""What may be done to one node of the cluster, and making it well again."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+from tests.cluster.provider import Cluster
+from tests.cluster.waiting import wait_for
+
+Json = dict[str, Any]
+WELL_SECONDS = 120.0
+LOOK_SECONDS = 1.0
+
+
+class Victim:
+    """The node that a test harms."""
+
+    def __init__(self, cluster: Cluster, name: str) -> None:
+        self.cluster, self.name = cluster, name
+        self._taints: list[str] = []
+        self._restart = False
+
+    def taint(self, taint: str) -> None:
+        """Put `KEY=VALUE:EFFECT` on the node, until `untaint` or the end of the test."""
+        self._taints.append(taint)
+        self.cluster.kubectl("taint", "node", self.name, taint)
+
+    def delete(self) -> None:
+        """Delete the node object, as a cloud's controller does when the machine is gone."""
+        self.cluster.start_kubelet(self.name)  # it runs; but who can't start it must not delete its node
+        self._restart = True  # a kubelet registers its node at its start only
+        self.cluster.kubectl("delete", "node", self.name)
+
+    def kill_kubelet(self) -> None:
+        """Nobody answers for the node any more; its containers run on."""
+        self.cluster.kill_kubelet(self.name)
+        self._restart = True
+
+    def restart_kubelet(self, settings: Json) -> None:
+        """Restart the kubelet with these fields of its configuration, until the end of the test."""
+        self.cluster.stop_kubelet(self.name)
+        self._restart = True
+        self.cluster.start_kubelet(self.name, settings)
+
+    def available_bytes(self) -> int:
+        """The memory that the node's kubelet takes for available."""
+        path = f"/api/v1/nodes/{self.name}/proxy/stats/summary"
+        return int(self.cluster.kubectl.json("get", "--raw", path)["node"]["memory"]["availableBytes"])
+
+    def raw(self) -> Json | None:
+        """The node object, if there is one."""
+        found = self.cluster.kubectl.json("get", "nodes", "--field-selector", f"metadata.name={self.name}")["items"]
+        return found[0] if found else None
+
+    def ready(self) -> str:
+        """Status of its Ready condition: 'True', 'False' or 'Unknown'."""
+        conditions = (self.raw() or {}).get("status", {}).get("conditions", [])
+        return next((str(one["status"]) for one in conditions if one["type"] == "Ready"), "Unknown")
+
+    def wait(self, what: str, ask: Callable[[], bool], seconds: float) -> None:
+        """Wait for something that kubectl has to be asked for; not as often as `wait_for` would."""
+
+        def look() -> bool:
+            if ask():
+                return True
+            time.sleep(LOOK_SECONDS)
+            return False
+
+        wait_for(what, look, seconds)
+
+    def heal(self) -> None:
+        """Undo everything, and wait until the node is as it was."""
+        if self._restart:
+            self.cluster.stop_kubelet(self.name)
+            self.cluster.start_kubelet(self.name)
+        for taint in self._taints:
+            if any(taint.startswith(f"{one['key']}=") for one in self._present_taints()):
+                self.cluster.kubectl("taint", "node", self.name, f"{taint}-")
+        self.cluster.kubectl("uncordon", self.name)
+        self.wait(f"node {self.name} to be well", self._is_well, WELL_SECONDS)
+
+    def _present_taints(self) -> list[Json]:
+        taints: list[Json] = (self.raw() or {}).get("spec", {}).get("taints", [])
+        return taints
+
+    def _is_well(self) -> bool:
+        return self.ready() == "True" and not self._present_taints()
