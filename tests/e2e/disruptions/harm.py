@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Callable
 from typing import Any
@@ -47,7 +48,7 @@ class Victim:
     def available_bytes(self) -> int:
         """The memory that the node's kubelet takes for available."""
         path = f"/api/v1/nodes/{self.name}/proxy/stats/summary"
-        return int(self.cluster.kubectl.json("get", "--raw", path)["node"]["memory"]["availableBytes"])
+        return int(json.loads(self.cluster.kubectl("get", "--raw", path))["node"]["memory"]["availableBytes"])
 
     def raw(self) -> Json | None:
         """The node object, if there is one."""
