@@ -16,6 +16,8 @@ from waypost import contract
 from waypost_operator.model.raw import Json, condition, items, mapping, moment
 
 TERMINAL_PHASES = frozenset({"Succeeded", "Failed"})
+LOST_REASONS = frozenset({"Unknown", "ContainerStatusUnknown"})
+"""`terminated.reason` of a container that the runtime, or the kubelet, could not find any more."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -155,6 +157,18 @@ class Pod:
             started=moment(terminated.get("startedAt")),
             finished=moment(terminated.get("finishedAt")),
         )
+
+    @property
+    def lost(self) -> bool:
+        """The runtime knows nothing of the task container any more: its machine lost power, or is another one.
+
+        A kubelet that finds a pod of which it never heard says so in `lastState` first and ends the pod with it.
+        """
+        for status in items(self.raw, "status", "containerStatuses"):
+            if status.get("name") == self.task_container:
+                last_seen = mapping(status, "state", "terminated") or mapping(status, "lastState", "terminated")
+                return last_seen.get("reason") in LOST_REASONS
+        return False
 
     @cached_property
     def document(self) -> contract.Document | None:

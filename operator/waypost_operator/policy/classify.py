@@ -149,12 +149,11 @@ def _disrupted(_: End, pod: Pod) -> Finding | None:
 
 def _vanished(end: End, pod: Pod) -> Finding | NodeNeeded | None:
     """No verdict was left behind: the object vanished before its end, or the runtime lost the container."""
-    lost = pod.ended is not None and pod.ended.reason in ("Unknown", "ContainerStatusUnknown")
     vanished = end.gone and not pod.terminal  # an exit code seen before the terminal phase is no verdict yet
     over_without_a_word = pod.terminal and pod.running
-    if not (lost or vanished or over_without_a_word):
+    if not (pod.lost or vanished or over_without_a_word):
         return None
-    what = "the container was lost" if lost else "the pod vanished before its end was seen"
+    what = "the container was lost" if pod.lost else "the pod vanished before its end was seen"
     return _by_node(end, pod, otherwise=Outcome.UNKNOWN, what=what)
 
 

@@ -65,6 +65,8 @@ VERDICTS: dict[str, tuple[Outcome, str]] = {
     # a machine that lost power and came back
     "hardreboot-a": (Outcome.UNKNOWN, "Vanished"),
     "hardreboot-b": (Outcome.UNKNOWN, "Vanished"),
+    # an empty machine that came up under the name of one that was lost
+    "replaced-a": (Outcome.UNKNOWN, "Vanished"),
     # the program's own ends; a pod collected long after its end is one of them
     "exit0-a": (Outcome.COMPLETED, "ExitCode"),
     "nodedel-done": (Outcome.COMPLETED, "ExitCode"),
@@ -82,7 +84,8 @@ NEVER_END = {"kubeletrestart-a", "preemptor-a"}
 
 ENDED = sorted(VERDICTS)
 EXITED = [name for name in ENDED if captured.history(name)[-1].pod.ended is not None]
-TOLD_TO_STOP = [name for name in EXITED if name.endswith("-a") and not name.startswith(("exit", "oom", "hard"))]
+NOT_TOLD = ("exit", "oom", "hard", "replaced")
+TOLD_TO_STOP = [name for name in EXITED if name.endswith("-a") and not name.startswith(NOT_TOLD)]
 
 
 def judge(
@@ -170,6 +173,14 @@ def test_a_lost_or_deleted_pod_was_preempted_if_its_node_is_gone_too(
     seen = captured.history(name)[-1]
     verdict = judge(seen, node=NodeSeen(seen.pod.node, fate))
     assert verdict.outcome is (outcome or VERDICTS[name][0])
+
+
+def test_a_container_unknown_to_its_new_machine_is_lost_from_the_first_terminal_state_on() -> None:
+    states = [seen for seen in captured.history("replaced-a") if seen.judged]
+    assert {seen.pod.ended is None for seen in states} == {True, False}
+    for seen in states:
+        assert judge(seen).rule == "Vanished"
+        assert judge(seen, node=NodeSeen(seen.pod.node, NodeFate.GONE)).outcome is Outcome.PREEMPTED
 
 
 def test_a_pod_deleted_on_a_node_that_is_going_down_was_preempted() -> None:
