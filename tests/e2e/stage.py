@@ -88,8 +88,12 @@ class Stage:
         archive = build_image(ROOT / "Dockerfile", ROOT, IMAGE)
         if self._prop("image") != archive.name:
             self.say("loading the image into the nodes")
-            self.cluster.load_image(archive, IMAGE)
+            self.load_image()
             self._note_prop("image", archive.name)
+
+    def load_image(self) -> None:
+        """Give every node the image, also one that has come back empty."""
+        self.cluster.load_image(build_image(ROOT / "Dockerfile", ROOT, IMAGE), IMAGE)
 
     def _prop(self, name: str) -> str | None:
         found = self.cluster.kubectl.json("-n", STAGE, "get", "configmap", "--field-selector", f"metadata.name={PROPS}")

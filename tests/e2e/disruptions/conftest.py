@@ -38,7 +38,7 @@ def victim(stage: Stage) -> Iterator[Victim]:
     name = stage.cluster.nodes[-1]
     if name == stage.home:
         pytest.skip("a cluster of one node has none that may be harmed: the operator runs there")
-    victim = Victim(stage.cluster, name)
+    victim = Victim(stage, name)
     yield victim
     victim.heal()
 

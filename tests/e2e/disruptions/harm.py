@@ -7,8 +7,8 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from tests.cluster.provider import Cluster
 from tests.cluster.waiting import wait_for
+from tests.e2e.stage import Stage
 
 Json = dict[str, Any]
 WELL_SECONDS = 120.0
@@ -18,10 +18,11 @@ LOOK_SECONDS = 1.0
 class Victim:
     """The node that a test harms."""
 
-    def __init__(self, cluster: Cluster, name: str) -> None:
-        self.cluster, self.name = cluster, name
+    def __init__(self, stage: Stage, name: str) -> None:
+        self.stage, self.cluster, self.name = stage, stage.cluster, name
         self._taints: list[str] = []
         self._restart = False
+        self._off = False
 
     def taint(self, taint: str) -> None:
         """Put `KEY=VALUE:EFFECT` on the node, until `untaint` or the end of the test."""
@@ -30,7 +31,8 @@ class Victim:
 
     def delete(self) -> None:
         """Delete the node object, as a cloud's controller does when the machine is gone."""
-        self.cluster.start_kubelet(self.name)  # it runs; but who can't start it must not delete its node
+        if not self._off:
+            self.cluster.start_kubelet(self.name)  # it runs; but who can't start it must not delete its node
         self._restart = True  # a kubelet registers its node at its start only
         self.cluster.kubectl("delete", "node", self.name)
 
@@ -38,6 +40,17 @@ class Victim:
         """Nobody answers for the node any more; its containers run on."""
         self.cluster.kill_kubelet(self.name)
         self._restart = True
+
+    def power_off(self) -> None:
+        """Everything on the machine ends at once, and nobody says so."""
+        self.cluster.power_off(self.name)
+        self._off = True
+
+    def power_on(self) -> None:
+        """An empty machine of the same name comes up in its place."""
+        self.cluster.power_on(self.name)
+        self._off = False
+        self.stage.load_image()
 
     def restart_kubelet(self, settings: Json) -> None:
         """Restart the kubelet with these fields of its configuration, until the end of the test."""
@@ -73,7 +86,9 @@ class Victim:
 
     def heal(self) -> None:
         """Undo everything, and wait until the node is as it was."""
-        if self._restart:
+        if self._off:
+            self.power_on()
+        elif self._restart:
             self.cluster.stop_kubelet(self.name)
             self.cluster.start_kubelet(self.name)
         for taint in self._taints:
