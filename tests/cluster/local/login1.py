@@ -85,6 +85,7 @@ def wait_for_inhibitor(node: Node) -> None:
 
 def announce(bus: str, *, shutdown: bool) -> None:
     """Send the signal PrepareForShutdown: the machine is about to go down, or is not any more."""
+    # --bus, for with --address it would not say Hello, and a bus hands nothing on from who has not.
     command = ["dbus-send", f"--bus={bus}", "--type=signal", _OBJECT]
     command += ["org.freedesktop.login1.Manager.PrepareForShutdown", f"boolean:{str(shutdown).lower()}"]
     result = subprocess.run(command, capture_output=True, text=True)

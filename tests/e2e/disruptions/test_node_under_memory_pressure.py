@@ -10,8 +10,9 @@ from tests.e2e.disruptions.trio import EXIT_CODES, Traces, Trio, preempted
 pytestmark = [pytest.mark.matrix, pytest.mark.timeout(480, func_only=True)]
 
 MEBI = 2**20
-SPARE_MIB, TAKEN_MIB = 500, 700
-"""How far the node is from pressure, and what each pod takes: any one of them alone keeps it under pressure."""
+SPARE_MIB, TAKEN_MIB = 500, 1000
+"""How far the node is from pressure, and what each pod takes: any one of them alone keeps it under pressure, also
+when others on the machine have given some memory back meanwhile."""
 
 
 def test_tasks_of_a_node_under_memory_pressure_go_on_elsewhere(trio: Trio, victim: Victim) -> None:

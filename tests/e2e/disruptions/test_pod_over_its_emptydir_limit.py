@@ -1,6 +1,6 @@
 """A pod that fills an emptyDir beyond its sizeLimit is evicted for a fault of its own.
 
-The kubelet looks only twice a minute, gives one second whatever the pod's grace, and puts no DisruptionTarget
+The kubelet measures volumes once a minute, gives one second whatever the pod's grace, and puts no DisruptionTarget
 on the pod. A program that exits 0 then leaves no trace of the eviction at all, so all that can be known is that it was
 told to stop: it counts as preempted, never as complete.
 """
@@ -12,7 +12,7 @@ import pytest
 from tests.e2e.disruptions.trio import DEAF, EXIT_CODES, EXITS, SAVES, Json, Judged, Traces, Trio, preempted
 from waypost.contract import Outcome
 
-pytestmark = pytest.mark.matrix
+pytestmark = [pytest.mark.matrix, pytest.mark.timeout(420, func_only=True)]
 
 FAILED = Judged(outcome=Outcome.FAILED, rule="Evicted", budget="failures", evidence="exceeds the limit")
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 import time
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 from tests.e2e.scene import Scene
@@ -117,7 +118,7 @@ class Trio:
         """Wait until each first attempt runs on the victim, has saved twice, and has done something since."""
         for name in ON_SIGTERM:
             self.scene.wait_saved(name, 2 * SAVE_EVERY)
-            self.scene.wait(f"work of {name} behind its save", lambda name=name: self._works_ahead(name))  # type: ignore[misc]
+            self.scene.wait(f"work of {name} behind its save", partial(self._works_ahead, name))
             pod = self.scene.running_pod(f"{name}-1")
             assert pod is not None
             assert pod["spec"]["nodeName"] == self.victim
@@ -151,7 +152,7 @@ class Trio:
 
     def _wait_resumed(self, seconds: float) -> None:
         for name in ON_SIGTERM:
-            self.scene.wait(f"attempt 2 of {name} to resume", lambda name=name: self._second(name), seconds)  # type: ignore[misc]
+            self.scene.wait(f"attempt 2 of {name} to resume", partial(self._second, name), seconds)
 
     def _second(self, name: str) -> Run | None:
         """The process of the second attempt, once it has resumed."""
