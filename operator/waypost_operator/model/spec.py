@@ -172,6 +172,80 @@ class Backoff(Typed):
     """The longest wait, in seconds."""
 
 
+class PodConditionPattern(Typed):
+    """A condition of the pod, by type, status and, if given, reason."""
+
+    type: Annotated[str, Field(min_length=1, max_length=316)]
+    """Its type, such as DisruptionTarget."""
+    status: Literal["True", "False", "Unknown"] = "True"
+    """Its status."""
+    reason: Annotated[str, Field(min_length=1, max_length=1024)] | None = None
+    """Its reason, such as PreemptionByScheduler; any if left out."""
+
+
+class FailureRule(Typed):
+    """How one kind of end is judged, instead of by Waypost's own rules."""
+
+    model_config = ConfigDict(
+        json_schema_extra=rules(
+            (
+                "[has(self.onExitCodes), has(self.onConditions), has(self.onReasons)].filter(given, given).size() == 1",
+                "a rule of failurePolicy.rules needs exactly one of onExitCodes, onConditions and onReasons",
+            )
+        )
+    )
+
+    name: Annotated[
+        str,
+        Field(
+            min_length=1,
+            max_length=63,
+            json_schema_extra=rules(
+                (
+                    "self.matches('^[a-z0-9]([-a-z0-9]*[a-z0-9])?$')",
+                    "the name of a failure rule consists of lower-case letters, digits and inner dashes",
+                )
+            ),
+        ),
+    ]
+    """Its name, shown in status.attempts[].rule. Waypost's own rules begin with a capital letter."""
+    action: Literal["Retry", "RetryFree", "Fail"]
+    """Retry: as after exit code 75, free with progress and a failure without. RetryFree: never counted; without
+    progress it backs off. Fail: the task fails at once."""
+    on_exit_codes: (
+        Annotated[
+            list[Annotated[int, Field(ge=1, le=255)]],
+            Field(min_length=1, max_length=255, json_schema_extra={"x-kubernetes-list-type": "set"}),
+        ]
+        | None
+    ) = None
+    """Exit codes of the task container. Such a rule is asked only when nothing told the program to stop: what it
+    exits with after that says nothing."""
+    on_conditions: Annotated[list[PodConditionPattern], Field(min_length=1, max_length=20)] | None = None
+    """Conditions of the pod; one that fits is enough. One set long after the program's end says nothing about it."""
+    on_reasons: (
+        Annotated[
+            list[Annotated[str, Field(min_length=1, max_length=253)]],
+            Field(
+                min_length=1,
+                max_length=20,
+                json_schema_extra={
+                    "x-kubernetes-list-type": "set",
+                    **rules(
+                        (
+                            "self.all(reason, reason != 'Error' && reason != 'Completed')",
+                            "onReasons can't name Error or Completed: they say no more than the exit code does",
+                        )
+                    ),
+                },
+            ),
+        ]
+        | None
+    ) = None
+    """Reasons, of the pod (status.reason, such as Evicted or DeadlineExceeded) or of the task container's end
+    (state.terminated.reason, such as OOMKilled)."""
+
+
 class FailurePolicy(Typed):
     """What counts as a failure, and how many are borne. Preemptions never count here."""
 
@@ -183,6 +257,15 @@ class FailurePolicy(Typed):
     ] = []
     """Exit codes of the task container that ask for a relaunch, in addition to 75: free with progress, a failure
     without."""
+    rules: Annotated[
+        list[FailureRule],
+        Field(
+            max_length=20,
+            json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["name"]},
+        ),
+    ] = []
+    """Rules for ends that this task knows better; the first that fits wins. Those on conditions and reasons come
+    before Waypost's own, those on exit codes after an order to stop and before recoverableExitCodes."""
     backoff: Backoff = Backoff()
     """Waits between attempts that make no progress."""
 

@@ -65,7 +65,7 @@ class Attempt(Typed):
     outcome: contract.Outcome | None = None
     """How it ended."""
     rule: Name | None = None
-    """Which rule judged its end (docs/task.md has the table)."""
+    """Which rule judged its end (docs/task.md has the table), or the name of a rule of failurePolicy.rules."""
     evidence: Text | None = None
     """What that rule saw."""
     exit_code: Annotated[int, Field(ge=-1, le=2**31 - 1, json_schema_extra={"format": "int32"})] | None = None
@@ -110,6 +110,8 @@ class SinceProgress(Typed):
     """Ends with unreachable storage."""
     refused: Number = 0
     """Attempts refused by the store, fenced, or never let in by a node."""
+    excused: Number = 0
+    """Ends that a rule with action RetryFree excused, without progress."""
 
 
 class CheckpointStatus(Typed):

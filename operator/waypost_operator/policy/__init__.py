@@ -1,5 +1,6 @@
 """One decision a file, all of them pure: plain data in, plain data out.
 
-`evidence` says what the cluster shows about an end, `classify` judges it, `progress` says whether it brought the
-task further, `budgets` books it, `completion` says whether it was the last, `backoff` when the next may start.
+`evidence` says what the cluster shows about an end, `failure_rules` which of the user's rules fits it, `classify`
+judges it, `progress` says whether it brought the task further, `budgets` books it, `completion` says whether it was
+the last, `backoff` when the next may start.
 """

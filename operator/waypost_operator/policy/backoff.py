@@ -47,6 +47,8 @@ def _in_a_row(attempt: Attempt, since: SinceProgress) -> int:
             return since.failures
         case Outcome.STORAGE_UNAVAILABLE:
             return since.storage
+        case Outcome.EXCUSED:
+            return 0 if attempt.progressed else since.excused
         case Outcome.UNKNOWN:
             return since.unknown - 1
         case Outcome.REFUSED | Outcome.FENCED:

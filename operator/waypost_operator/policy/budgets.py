@@ -14,6 +14,7 @@ counts, because it happened after the progress. `counts` are totals and only go 
 | Failed | failures | failures, also with progress |
 | StorageUnavailable | freeRetries | storage, also with progress |
 | Unknown | freeRetries | unknown |
+| Excused | freeRetries | excused |
 | Rejected | freeRetries | refused |
 | Refused, Fenced | - | refused |
 """
@@ -50,6 +51,7 @@ BOOKINGS: dict[Outcome, Booking] = {
     Outcome.FAILED: Booking("failures", "failures", even_with_progress=True),
     Outcome.STORAGE_UNAVAILABLE: Booking("free_retries", "storage", even_with_progress=True),
     Outcome.UNKNOWN: Booking("free_retries", "unknown"),
+    Outcome.EXCUSED: Booking("free_retries", "excused"),
     Outcome.REJECTED: Booking("free_retries", "refused"),
     Outcome.REFUSED: Booking(None, "refused"),
     Outcome.FENCED: Booking(None, "refused"),

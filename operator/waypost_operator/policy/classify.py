@@ -5,6 +5,9 @@ counts whatever the exit code says, because it was confirmed before. Then the en
 about, which must not pass as preemptions; then orders to stop, whatever the exit code, because a program told to
 stop may exit with anything, 0 included; only then is the exit code the program's own word.
 
+The user's rules stand in two places. Those on conditions and reasons speak of what ended the pod, so they come before
+our own rules about that. Those on exit codes speak of the program's word, so they come after every order to stop.
+
 Each rule is one small function with the name that stands in `status.attempts[].rule`. A rule that has to know
 the node asks for it (`NodeNeeded`), so that the API server is asked only where the answer matters.
 """
@@ -12,14 +15,15 @@ the node asks for it (`NodeNeeded`), so that the API server is asked only where 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from waypost import contract
 from waypost.contract import DocumentReason, Outcome
 from waypost_operator.model.node import NodeSeen
 from waypost_operator.model.pod import Pod
 from waypost_operator.model.raw import NO_TIME
-from waypost_operator.policy import evidence
+from waypost_operator.model.spec import FailureRule
+from waypost_operator.policy import evidence, failure_rules
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -35,6 +39,8 @@ class End:
     """Its node, if somebody has looked."""
     node_name: str = ""
     recoverable_exit_codes: frozenset[int] = frozenset()
+    rules: Sequence[FailureRule] = ()
+    """The user's own, failurePolicy.rules."""
 
     @property
     def document(self) -> contract.Document | None:
@@ -66,6 +72,10 @@ class Finding:
 
     outcome: Outcome
     evidence: str
+    by: str = ""
+    """Name of the user's rule that says so."""
+    fails_task: bool = False
+    """No attempt follows, whatever the budgets say."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -77,6 +87,8 @@ class Verdict:
     evidence: str
     exit_code: int | None
     document: contract.Document | None
+    fails_task: bool = False
+    """A user's rule with action Fail: no attempt follows."""
 
 
 Rule = Callable[[End, "Pod"], Finding | NodeNeeded | None]
@@ -89,7 +101,14 @@ def classify(end: End) -> Verdict | NodeNeeded:
         if isinstance(finding, NodeNeeded):
             return finding
         if finding is not None:
-            return Verdict(finding.outcome, name, finding.evidence[:1024], end.exit_code, end.document)
+            return Verdict(
+                finding.outcome,
+                finding.by or name,
+                finding.evidence[:1024],
+                end.exit_code,
+                end.document,
+                finding.fails_task,
+            )
     raise AssertionError("the last rule judges everything")
 
 
@@ -112,6 +131,26 @@ def _completed(end: End, _: Pod) -> Finding | None:
     if end.document is None or not end.document.completed:
         return None
     return Finding(Outcome.COMPLETED, "the program completed and its store says so")
+
+
+# --- the user's rules ----------------------------------------------------------------------------------------
+ACTIONS = {"Retry": Outcome.RECOVERABLE, "RetryFree": Outcome.EXCUSED, "Fail": Outcome.FAILED}
+
+
+def _rule_on_the_pod(end: End, pod: Pod) -> Finding | None:
+    return _by_rule(failure_rules.on_the_pod(end.rules, pod))
+
+
+def _rule_on_the_exit_code(end: End, _: Pod) -> Finding | None:
+    return _by_rule(failure_rules.on_the_exit_code(end.rules, end.exit_code))
+
+
+def _by_rule(match: failure_rules.Match | None) -> Finding | None:
+    if match is None:
+        return None
+    action = match.rule.action
+    evidence = f"{match.what}, by rule {match.rule.name} ({action})"
+    return Finding(ACTIONS[action], evidence, by=match.rule.name, fails_task=action == "Fail")
 
 
 # --- ends that the pod's own limits, or its node's door, brought about ---------------------------------------
@@ -164,12 +203,19 @@ def _deleted(end: End, pod: Pod) -> Finding | NodeNeeded | None:
 
 
 def _stop_requested(end: End, pod: Pod) -> Finding | None:
-    if end.document is None or not end.document.stop_requested:
+    """Not where its memory limit killed it: then the order may be old, and an exit code of its own was not to be."""
+    if end.document is None or not end.document.stop_requested or _out_of_memory(end, pod):
         return None
     return Finding(Outcome.PREEMPTED, f"the program was told to stop{_on(pod)}")
 
 
 # --- the program's own word ----------------------------------------------------------------------------------
+def _out_of_memory(end: End, pod: Pod) -> bool:
+    """Killed at its memory limit; exit code 0 or 75 says that the program went on to obey the order."""
+    obeyed = end.exit_code in (contract.EXIT_COMPLETE, contract.EXIT_RECOVERABLE)
+    return pod.ended is not None and pod.ended.reason == "OOMKilled" and not obeyed
+
+
 def _init_failed(end: End, pod: Pod) -> Finding | None:
     failed = pod.failed_init_container
     if failed is None or end.exit_code is not None:
@@ -210,16 +256,17 @@ RULES: tuple[tuple[str, Rule], ...] = (
     ("Fenced", _fenced),
     ("CompletedInDocument", _completed),
     # our own stop (suspend, deadlines) comes here, with the order that brings them
+    ("(a rule on conditions or reasons)", _rule_on_the_pod),
     ("PodDeadline", _pod_deadline),
     ("RejectedByNodeShutdown", _rejected_by_shutdown),
     ("RejectedByNode", _rejected),
     ("Evicted", _evicted),
-    # the user's rules on conditions and reasons come here, with the order that brings them
     ("Disruption", _disrupted),
     ("Vanished", _vanished),
     ("PodDeleted", _deleted),
     ("StopRequested", _stop_requested),
     ("InitContainerFailed", _init_failed),
+    ("(a rule on exit codes)", _rule_on_the_exit_code),
     ("RecoverableExitCode", _user_exit_code),
     ("ExitCode", _exit_code),
     ("NoTrace", _no_trace),

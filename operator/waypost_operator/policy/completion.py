@@ -1,7 +1,8 @@
 """Whether the end of an attempt is the end of the task, and how.
 
 `Succeeded` means that the program ran to its end; whether it did has been judged already (`classify`). A task
-fails when its failures since the last progress exceed `maxFailures`, or when its checkpoints are beyond repair.
+fails when its failures since the last progress exceed `maxFailures`, when its checkpoints are beyond repair, or when
+a rule of the user's says so.
 A preemption never ends a task.
 """
 
@@ -23,13 +24,15 @@ class Ending:
     message: str
 
 
-def ending(attempt: Attempt, since: SinceProgress, policy: FailurePolicy) -> Ending | None:
-    """How the task ended with this attempt, or None if another one follows."""
+def ending(attempt: Attempt, since: SinceProgress, policy: FailurePolicy, *, fails_task: bool = False) -> Ending | None:
+    """How the task ended with this attempt, or None if another one follows. `fails_task`: its rule says Fail."""
     number, what = attempt.attempt, attempt.evidence or attempt.outcome
     if attempt.outcome is Outcome.COMPLETED:
         return Ending(True, ConditionReason.COMPLETED, f"attempt {number} completed: {what}")
     if attempt.outcome is Outcome.CHECKPOINT_CORRUPT:
         return Ending(False, ConditionReason.CHECKPOINT_CORRUPT, f"attempt {number} can't be followed: {what}")
+    if fails_task:
+        return Ending(False, ConditionReason.FAILURE_RULE, f"attempt {number}, {what}")
     if since.failures > policy.max_failures and attempt.outcome in (Outcome.FAILED, Outcome.RECOVERABLE):
         since_when = "since the last progress" if since.failures > 1 else "and no more is allowed"
         return Ending(

@@ -45,14 +45,17 @@ def disruption(pod: Pod) -> str | None:
     A condition set well after the program had ended by itself (a taint also removes finished pods) is no evidence.
     """
     target = pod.disruption
-    if target is not None:
-        reason = str(target.get("reason") or "DisruptionTarget")
-        since = moment(target.get("lastTransitionTime"))
-        if reason == BY_KUBELET or not _after_the_end(pod, since):
-            return reason
+    if target is not None and speaks_of_the_end(pod, target):
+        return str(target.get("reason") or "DisruptionTarget")
     if pod.reason in KUBELET_STOP_REASONS:
         return pod.reason
     return None
+
+
+def speaks_of_the_end(pod: Pod, found: Mapping[str, Any]) -> bool:
+    """Whether a condition of the pod was there when its program ended; what came well after that says nothing of it."""
+    since = moment(found.get("lastTransitionTime"))
+    return found.get("reason") == BY_KUBELET or not _after_the_end(pod, since)
 
 
 def deleted(pod: Pod) -> bool:

@@ -24,6 +24,7 @@ VERBS: dict[Outcome, str] = {
     Outcome.FENCED: "was fenced off by a newer attempt",
     Outcome.REFUSED: "was refused by its checkpoint store",
     Outcome.DELETED: "was deleted",
+    Outcome.EXCUSED: "ended and doesn't count",
     Outcome.REJECTED: "was rejected by its node",
     Outcome.UNKNOWN: "was lost",
 }
@@ -38,6 +39,7 @@ EVENTS: dict[Outcome, tuple[Literal["Normal", "Warning"], EventReason]] = {
     Outcome.FENCED: ("Warning", EventReason.ATTEMPT_ENDED),
     Outcome.REFUSED: ("Warning", EventReason.ATTEMPT_ENDED),
     Outcome.DELETED: ("Normal", EventReason.ATTEMPT_ENDED),
+    Outcome.EXCUSED: ("Normal", EventReason.ATTEMPT_ENDED),
     Outcome.REJECTED: ("Warning", EventReason.ATTEMPT_ENDED),
     Outcome.UNKNOWN: ("Warning", EventReason.ATTEMPT_ENDED),
 }
@@ -84,6 +86,8 @@ def _bucket(attempt: Attempt, since: SinceProgress, policy: FailurePolicy) -> st
             return f"{_number(since.preemptions, 'preemption')} without progress"
         case Outcome.STORAGE_UNAVAILABLE:
             return f"{_number(since.storage, 'attempt')} without a usable store, none counted as a failure"
+        case Outcome.EXCUSED:
+            return f"{_number(since.excused, 'excused end')} without progress, none counted as a failure"
         case Outcome.UNKNOWN:
             return f"{_number(since.unknown, 'pod')} lost since the last progress"
     return f"{_number(since.refused, 'attempt')} not let in since the last progress"

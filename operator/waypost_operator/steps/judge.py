@@ -56,6 +56,7 @@ def _book(s: Situation, pod: Pod | None) -> Decision:
             node=s.observed.nodes.get(s.status.pod_uid or ""),
             node_name=s.attempt.node or "",
             recoverable_exit_codes=frozenset(s.spec.failure_policy.recoverable_exit_codes),
+            rules=s.spec.failure_policy.rules,
         )
     )
     if isinstance(verdict, NodeNeeded):
@@ -66,7 +67,7 @@ def _book(s: Situation, pod: Pod | None) -> Decision:
     )
     status = _storage(s, status, verdict)
     entry = status.attempts[-1]
-    ending = completion.ending(entry, status.since_progress, policy)
+    ending = completion.ending(entry, status.since_progress, policy, fails_task=verdict.fails_task)
     if ending is not None:
         return _over(s, status, ending)
     return _go_on(s, status, entry)

@@ -25,6 +25,7 @@ URI = "spec__checkpoint__uri"
 FROM = "spec__checkpoint__from"
 FAILURES = "spec__failurePolicy__maxFailures"
 CODES = "spec__failurePolicy__recoverableExitCodes"
+FAILURE_RULES = "spec__failurePolicy__rules"
 BACKOFF = "spec__failurePolicy__backoff"
 RETENTION = "spec__checkpoint__retention"
 CONTAINERS = "spec__template__spec__containers"
@@ -173,6 +174,61 @@ RULES: dict[str, tuple[dict[str, Any], str, dict[str, Any]]] = {
         {CODES: list(range(1, 34))},
         "spec.failurePolicy.recoverableExitCodes: Too many: 33",
         {CODES: list(range(1, 33))},
+    ),
+    "a failure rule about nothing": (
+        {FAILURE_RULES: [{"name": "r", "action": "Fail"}]},
+        "needs exactly one of onExitCodes, onConditions and onReasons",
+        {FAILURE_RULES: [{"name": "r", "action": "Fail", "onConditions": [{"type": "DisruptionTarget"}]}]},
+    ),
+    "a failure rule about two things": (
+        {FAILURE_RULES: [{"name": "r", "action": "Fail", "onExitCodes": [1], "onReasons": ["Evicted"]}]},
+        "needs exactly one of onExitCodes, onConditions and onReasons",
+        {FAILURE_RULES: [{"name": "r", "action": "Fail", "onReasons": ["Evicted"]}]},
+    ),
+    "a failure rule without a name": (
+        {FAILURE_RULES: [{"action": "Fail", "onExitCodes": [1]}]},
+        "spec.failurePolicy.rules[0].name: Required value",
+        {FAILURE_RULES: [{"name": "r", "action": "Fail", "onExitCodes": [1]}]},
+    ),
+    "a failure rule named like one of Waypost's own": (
+        {FAILURE_RULES: [{"name": "Evicted", "action": "Fail", "onExitCodes": [1]}]},
+        "the name of a failure rule consists of lower-case letters, digits and inner dashes",
+        {FAILURE_RULES: [{"name": "evicted-2", "action": "Retry", "onExitCodes": [1]}]},
+    ),
+    "two failure rules of one name": (
+        {FAILURE_RULES: [{"name": "r", "action": "Fail", "onExitCodes": [code]} for code in (1, 2)]},
+        "spec.failurePolicy.rules[1]: Duplicate value",
+        {FAILURE_RULES: [{"name": f"r{code}", "action": "Fail", "onExitCodes": [code]} for code in (1, 2)]},
+    ),
+    "more than 20 failure rules": (
+        {FAILURE_RULES: [{"name": f"r{code}", "action": "Fail", "onExitCodes": [code]} for code in range(1, 22)]},
+        "spec.failurePolicy.rules: Too many: 21",
+        {FAILURE_RULES: [{"name": f"r{code}", "action": "Fail", "onExitCodes": [code]} for code in range(1, 21)]},
+    ),
+    "an action that isn't there": (
+        {FAILURE_RULES: [{"name": "r", "action": "Ignore", "onExitCodes": [1]}]},
+        'spec.failurePolicy.rules[0].action: Unsupported value: "Ignore"',
+        {FAILURE_RULES: [{"name": "r", "action": "RetryFree", "onExitCodes": [1]}]},
+    ),
+    "a failure rule on exit code 0": (
+        {FAILURE_RULES: [{"name": "r", "action": "Fail", "onExitCodes": [0]}]},
+        "spec.failurePolicy.rules[0].onExitCodes[0]: Invalid value: 0",
+        {FAILURE_RULES: [{"name": "r", "action": "Fail", "onExitCodes": list(range(1, 256))}]},
+    ),
+    "a failure rule on no exit code": (
+        {FAILURE_RULES: [{"name": "r", "action": "Fail", "onExitCodes": []}]},
+        "spec.failurePolicy.rules[0].onExitCodes: Invalid value ... at least 1 items",
+        {FAILURE_RULES: [{"name": "r", "action": "Fail", "onExitCodes": [255]}]},
+    ),
+    "a failure rule on a reason that says nothing": (
+        {FAILURE_RULES: [{"name": "r", "action": "Fail", "onReasons": ["Evicted", "Error"]}]},
+        "onReasons can't name Error or Completed: they say no more than the exit code does",
+        {FAILURE_RULES: [{"name": "r", "action": "Fail", "onReasons": ["Evicted", "StartError"]}]},
+    ),
+    "a failure rule on a condition without a type": (
+        {FAILURE_RULES: [{"name": "r", "action": "Fail", "onConditions": [{"status": "True"}]}]},
+        "spec.failurePolicy.rules[0].onConditions[0].type: Required value",
+        {FAILURE_RULES: [{"name": "r", "action": "Fail", "onConditions": [{"type": "Ready", "status": "False"}]}]},
     ),
     "no wait at all": (
         {BACKOFF: {"initialSeconds": 0}},
@@ -382,6 +438,7 @@ def test_defaults_are_visible_in_the_stored_task(apply: Callable[..., str], kube
     assert stored["failurePolicy"] == {
         "maxFailures": 3,
         "recoverableExitCodes": [],
+        "rules": [],
         "backoff": {"initialSeconds": 10, "maxSeconds": 600},
     }
     assert stored["template"]["spec"]["restartPolicy"] == "Never"

@@ -17,6 +17,7 @@ def task(
     initial_seconds: int = 10,
     max_seconds: int = 600,
     recoverable: tuple[int, ...] = (),
+    rules: tuple[Json, ...] = (),
     status: Json | None = None,
     template: Json | None = None,
     **spec: object,
@@ -31,6 +32,7 @@ def task(
             "failurePolicy": {
                 "maxFailures": max_failures,
                 "recoverableExitCodes": list(recoverable),
+                "rules": list(rules),
                 "backoff": {"initialSeconds": initial_seconds, "maxSeconds": max_seconds},
             },
             "template": template

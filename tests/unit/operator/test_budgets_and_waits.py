@@ -51,6 +51,8 @@ BOOKED = [
     (Outcome.STORAGE_UNAVAILABLE, False, "free_retries", "storage"),
     (Outcome.STORAGE_UNAVAILABLE, True, "free_retries", "storage"),
     (Outcome.UNKNOWN, False, "free_retries", "unknown"),
+    (Outcome.EXCUSED, False, "free_retries", "excused"),
+    (Outcome.EXCUSED, True, "free_retries", None),
     (Outcome.REJECTED, False, "free_retries", "refused"),
     (Outcome.REFUSED, False, None, "refused"),
     (Outcome.FENCED, False, None, "refused"),

@@ -79,7 +79,7 @@ def test_everything_is_explained() -> None:
 
 def test_every_rule_in_cel_says_what_its_offender_did() -> None:
     rules = [rule for _, node in nodes(schema()) for rule in node.get("x-kubernetes-validations", [])]
-    assert len(rules) == 13
+    assert len(rules) == 16
     for rule in rules:
         assert len(rule["message"]) > 20, rule
 
@@ -89,6 +89,7 @@ def test_defaults_are_visible_in_the_stored_object() -> None:
     assert spec["failurePolicy"]["default"] == {
         "maxFailures": 3,
         "recoverableExitCodes": [],
+        "rules": [],
         "backoff": {"initialSeconds": 10, "maxSeconds": 600},
     }
     assert spec["checkpoint"]["properties"]["retention"]["default"] == {"keepLast": 3}
