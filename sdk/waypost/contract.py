@@ -119,6 +119,7 @@ class ConditionReason(enum.StrEnum):
     COMPLETED = "Completed"
     FAILURES_EXCEEDED = "MaxFailuresExceeded"
     CHECKPOINT_CORRUPT = "CheckpointCorrupt"
+    PREEMPTIONS_EXCEEDED = "MaxPreemptionsExceeded"
     FAILURE_RULE = "FailureRule"
     """A rule of failurePolicy.rules with action Fail; the message names it."""
     RUNNING = "Running"
@@ -177,6 +178,14 @@ class Outcome(enum.StrEnum):
     """The node refused the pod at its door (OutOfcpu, NodeAffinity ...): the program never ran."""
     UNKNOWN = "Unknown"
     """The pod vanished, or its container did, without leaving a verdict."""
+
+
+class Placement(enum.StrEnum):
+    """What the pod of an attempt was made from, as `status.attempts[].placement`."""
+
+    TEMPLATE = "Template"
+    ON_DEMAND = "OnDemand"
+    """The template with the fields of preemptionPolicy.onDemand in place of its own."""
 
 
 class DocumentReason(enum.StrEnum):

@@ -270,6 +270,72 @@ class FailurePolicy(Typed):
     """Waits between attempts that make no progress."""
 
 
+class Toleration(Typed):
+    """A toleration, as in a pod."""
+
+    key: Annotated[str, Field(max_length=316)] | None = None
+    """Key of the taint; any if left out."""
+    operator: Annotated[str, Field(max_length=16)] | None = None
+    """Exists or Equal, the default."""
+    value: Annotated[str, Field(max_length=253)] | None = None
+    """Value of the taint."""
+    effect: Annotated[str, Field(max_length=32)] | None = None
+    """Effect of the taint; any if left out."""
+    toleration_seconds: Annotated[int, Field(ge=0, le=INT32_LIMIT)] | None = None
+    """How long a NoExecute taint is borne; for ever if left out."""
+
+
+class Affinity(Open):
+    """An affinity, as in a pod; judged when a pod with it is created."""
+
+
+class OnDemand(Typed):
+    """What the pods of attempts on demand have in place of the template's: a field given here replaces the whole
+    field there, one that is left out stays as it is there."""
+
+    model_config = ConfigDict(
+        json_schema_extra=rules(
+            (
+                "has(self.nodeSelector) || has(self.affinity) || has(self.tolerations) || has(self.priorityClassName)",
+                "onDemand needs at least one of nodeSelector, affinity, tolerations and priorityClassName",
+            )
+        )
+    )
+
+    node_selector: Annotated[dict[str, Annotated[str, Field(max_length=63)]] | None, Field(max_length=64)] = None
+    """Replaces the template's nodeSelector."""
+    affinity: Affinity | None = None
+    """Replaces the template's affinity."""
+    tolerations: Annotated[list[Toleration], Field(max_length=64)] | None = None
+    """Replaces the template's tolerations; those for lost nodes are added as they are there."""
+    priority_class_name: Annotated[str, Field(max_length=253)] | None = None
+    """Replaces the template's priorityClassName."""
+
+
+class PreemptionPolicy(Typed):
+    """How many preemptions are borne, and when to leave machines that can be taken away."""
+
+    model_config = ConfigDict(
+        json_schema_extra=rules(
+            (
+                "!has(self.onDemandAfter) || has(self.onDemand)",
+                "preemptionPolicy.onDemandAfter needs preemptionPolicy.onDemand: what the pods are to have then",
+            ),
+            (
+                "!has(self.onDemandAfter) || !has(self.maxPreemptions) || self.onDemandAfter <= self.maxPreemptions",
+                "preemptionPolicy.onDemandAfter can't be greater than maxPreemptions: the task would fail before",
+            ),
+        )
+    )
+
+    max_preemptions: Annotated[int, Field(ge=0, le=1_000_000)] | None = None
+    """The task fails when its preemptions, all of them, exceed this number. No limit by default."""
+    on_demand_after: Annotated[int, Field(ge=1, le=1_000_000)] | None = None
+    """After so many preemptions, all of them, attempts run on demand, and stay there."""
+    on_demand: OnDemand | None = None
+    """What pods on demand have in place of the template's."""
+
+
 class TemplateMetadata(Open):
     """Labels and annotations reach the pod; Waypost adds its own labels."""
 
@@ -341,6 +407,8 @@ class TaskSpec(Typed):
     """Where checkpoints live."""
     failure_policy: FailurePolicy = FailurePolicy()
     """What counts as a failure, and how many are borne."""
+    preemption_policy: PreemptionPolicy = PreemptionPolicy()
+    """How many preemptions are borne, and when to leave machines that can be taken away."""
     template: PodTemplate
     """What every pod of the task is made from."""
 

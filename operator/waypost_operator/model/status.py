@@ -58,6 +58,8 @@ class Attempt(Typed):
     """Name of its pod."""
     node: Name | None = None
     """The node it ran on."""
+    placement: contract.Placement | None = None
+    """What its pod was made from: Template, or OnDemand for the template with preemptionPolicy.onDemand."""
     started: Moment | None = None
     """When its task container began to run."""
     finished: Moment | None = None

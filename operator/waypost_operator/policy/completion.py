@@ -3,7 +3,7 @@
 `Succeeded` means that the program ran to its end; whether it did has been judged already (`classify`). A task
 fails when its failures since the last progress exceed `maxFailures`, when its checkpoints are beyond repair, or when
 a rule of the user's says so.
-A preemption never ends a task.
+A preemption ends a task only where `preemptionPolicy.maxPreemptions` limits them.
 """
 
 from __future__ import annotations
@@ -11,8 +11,8 @@ from __future__ import annotations
 import dataclasses
 
 from waypost.contract import ConditionReason, Outcome
-from waypost_operator.model.spec import FailurePolicy
-from waypost_operator.model.status import MAX_ATTEMPT, Attempt, SinceProgress
+from waypost_operator.model.spec import TaskSpec
+from waypost_operator.model.status import MAX_ATTEMPT, Attempt, TaskStatus
 
 
 @dataclasses.dataclass(frozen=True)
@@ -24,8 +24,9 @@ class Ending:
     message: str
 
 
-def ending(attempt: Attempt, since: SinceProgress, policy: FailurePolicy, *, fails_task: bool = False) -> Ending | None:
-    """How the task ended with this attempt, or None if another one follows. `fails_task`: its rule says Fail."""
+def ending(status: TaskStatus, spec: TaskSpec, *, fails_task: bool = False) -> Ending | None:
+    """How the task ended with its last attempt, or None if another one follows. `fails_task`: its rule says Fail."""
+    attempt, since, policy = status.attempts[-1], status.since_progress, spec.failure_policy
     number, what = attempt.attempt, attempt.evidence or attempt.outcome
     if attempt.outcome is Outcome.COMPLETED:
         return Ending(True, ConditionReason.COMPLETED, f"attempt {number} completed: {what}")
@@ -40,6 +41,10 @@ def ending(attempt: Attempt, since: SinceProgress, policy: FailurePolicy, *, fai
             ConditionReason.FAILURES_EXCEEDED,
             f"{_times(since.failures)} {since_when} (maxFailures: {policy.max_failures}); attempt {number}: {what}",
         )
+    most, preemptions = spec.preemption_policy.max_preemptions, status.counts.preemptions
+    if attempt.outcome is Outcome.PREEMPTED and most is not None and preemptions > most:
+        said = f"{preemptions} preemptions (maxPreemptions: {most}); attempt {number}: {what}"
+        return Ending(False, ConditionReason.PREEMPTIONS_EXCEEDED, said)
     if next_number(attempt) > MAX_ATTEMPT:
         return Ending(
             False, ConditionReason.CHECKPOINT_CORRUPT, f"attempt {number}: no number is left above its store's: {what}"

@@ -23,8 +23,12 @@ class TemplateError(ValueError):
     """The template can't become a pod, and only the user can mend it."""
 
 
-def build(task: Json, attempt: int) -> Json:
-    """The body of the pod of that attempt of the task (a raw CheckpointedTask).
+OVERLAY = ("nodeSelector", "affinity", "tolerations", "priorityClassName")
+"""Fields of a pod that preemptionPolicy.onDemand may replace."""
+
+
+def build(task: Json, attempt: int, *, on_demand: bool = False) -> Json:
+    """The body of the pod of that attempt of the task (a raw CheckpointedTask); `on_demand`: with the overlay.
 
     Raises TemplateError when no container of the template can be the task container.
     """
@@ -32,6 +36,9 @@ def build(task: Json, attempt: int) -> Json:
     template = copy.deepcopy(spec["template"])
     pod_spec: Json = template["spec"]
     pod_spec["restartPolicy"] = "Never"
+    if on_demand:
+        overlay = mapping(spec, "preemptionPolicy", "onDemand")
+        pod_spec |= {field: copy.deepcopy(overlay[field]) for field in OVERLAY if overlay.get(field) is not None}
     if pod_spec.get("terminationGracePeriodSeconds") is None:
         pod_spec["terminationGracePeriodSeconds"] = contract.DEFAULT_GRACE_SECONDS
     pod_spec["tolerations"] = _tolerations(_objects(pod_spec, "tolerations"))

@@ -67,7 +67,7 @@ def _book(s: Situation, pod: Pod | None) -> Decision:
     )
     status = _storage(s, status, verdict)
     entry = status.attempts[-1]
-    ending = completion.ending(entry, status.since_progress, policy, fails_task=verdict.fails_task)
+    ending = completion.ending(status, s.spec, fails_task=verdict.fails_task)
     if ending is not None:
         return _over(s, status, ending)
     return _go_on(s, status, entry)
@@ -99,8 +99,9 @@ def _go_on(s: Situation, status: TaskStatus, entry: Attempt) -> Decision:
         said = wording.followed_when_gone(entry, s.alive[0].name)
         status = s.with_condition(status, ConditionType.PROGRESSING, False, ConditionReason.WAITING_FOR_OLD_POD, said)
     else:
-        said = wording.followed_at_once(entry)
-        status = launch.begin(s, status, completion.next_number(entry), said)
+        status = launch.begin(s, status, completion.next_number(entry), wording.followed_at_once(entry))
+        opened = status.condition(ConditionType.PROGRESSING)
+        said = opened.message if opened else ""
     return s.write(status, said, TaskEvent(severity, reason, said[:1000]))
 
 

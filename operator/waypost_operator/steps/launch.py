@@ -10,13 +10,13 @@ attempts old, and the name of an evicted pod is free again.
 from __future__ import annotations
 
 from waypost import contract
-from waypost.contract import ConditionReason, ConditionType, EventReason
+from waypost.contract import ConditionReason, ConditionType, EventReason, Placement
 from waypost_operator.model.decision import CreatePod, Decision, LookAtPod, LookAtTask, TaskEvent, Wait
 from waypost_operator.model.observed import CreateRefusal
 from waypost_operator.model.pod import Pod
 from waypost_operator.model.raw import seconds, timestamp
 from waypost_operator.model.status import MAX_ATTEMPT, Attempt, TaskStatus
-from waypost_operator.policy import backoff, completion
+from waypost_operator.policy import backoff, completion, placement
 from waypost_operator.specs import pod as pod_spec
 from waypost_operator.steps.situation import Situation
 
@@ -29,8 +29,10 @@ LOOK_AT_PREDECESSOR, LOOK_AT_STRANGER = seconds(5), seconds(60)
 
 
 def begin(s: Situation, status: TaskStatus, number: int, message: str) -> TaskStatus:
-    """The status that opens attempt `number`: from the write of it on, this number is taken."""
-    entry = Attempt(attempt=number, pod=contract.pod_name(s.observed.name, number))
+    """The status that opens attempt `number`: from the write of it on, this number is taken, and its place chosen."""
+    choice = placement.choose(s.spec.preemption_policy, status)
+    message = f"{message}; on demand from now on, after {choice.why}" if choice.why else message
+    entry = Attempt(attempt=number, pod=contract.pod_name(s.observed.name, number), placement=choice.placement)
     opened = status.model_copy(
         update={"attempt": number, "pod_uid": None, "attempts": [*status.attempts, entry]},
     )
@@ -101,7 +103,8 @@ def _ours(s: Situation) -> Pod | None:
 
 def record(s: Situation, there: Pod) -> Decision:
     """Write down the UID of the current attempt's pod: from now on its end is judged and its number is spent."""
-    message = f"attempt {s.status.attempt} started as pod {there.name}"
+    where = ", on demand" if s.attempt.placement is Placement.ON_DEMAND else ""
+    message = f"attempt {s.status.attempt} started as pod {there.name}{where}"
     status = s.status.model_copy(update={"pod_uid": there.uid})
     status = s.with_condition(status, ConditionType.POD_CREATED, True, ConditionReason.CREATED, message)
     status = s.with_condition(status, ConditionType.PROGRESSING, True, ConditionReason.STARTING, message)
@@ -138,7 +141,8 @@ def _create(s: Situation) -> Decision:
     if confirmed is None or s.now > confirmed + CONFIRMED_FOR:
         return Decision(LookAtTask(), "before a create: what is cached may be old")
     try:
-        body = pod_spec.build(s.observed.task, s.status.attempt)
+        on_demand = s.attempt.placement is Placement.ON_DEMAND
+        body = pod_spec.build(s.observed.task, s.status.attempt, on_demand=on_demand)
     except pod_spec.TemplateError as error:
         return _not_created(s, ConditionReason.TEMPLATE_INVALID, f"{error}; waiting for a change of the spec") or (
             Decision(Wait(), str(error))

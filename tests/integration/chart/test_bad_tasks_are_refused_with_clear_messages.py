@@ -25,6 +25,7 @@ URI = "spec__checkpoint__uri"
 FROM = "spec__checkpoint__from"
 FAILURES = "spec__failurePolicy__maxFailures"
 CODES = "spec__failurePolicy__recoverableExitCodes"
+PREEMPTION = "spec__preemptionPolicy"
 FAILURE_RULES = "spec__failurePolicy__rules"
 BACKOFF = "spec__failurePolicy__backoff"
 RETENTION = "spec__checkpoint__retention"
@@ -229,6 +230,41 @@ RULES: dict[str, tuple[dict[str, Any], str, dict[str, Any]]] = {
         {FAILURE_RULES: [{"name": "r", "action": "Fail", "onConditions": [{"status": "True"}]}]},
         "spec.failurePolicy.rules[0].onConditions[0].type: Required value",
         {FAILURE_RULES: [{"name": "r", "action": "Fail", "onConditions": [{"type": "Ready", "status": "False"}]}]},
+    ),
+    "less than no preemption": (
+        {PREEMPTION: {"maxPreemptions": -1}},
+        "spec.preemptionPolicy.maxPreemptions: Invalid value: -1",
+        {PREEMPTION: {"maxPreemptions": 0}},
+    ),
+    "on demand after no preemption": (
+        {PREEMPTION: {"onDemandAfter": 0, "onDemand": {"nodeSelector": {}}}},
+        "spec.preemptionPolicy.onDemandAfter: Invalid value: 0",
+        {PREEMPTION: {"onDemandAfter": 1, "onDemand": {"nodeSelector": {}}}},
+    ),
+    "on demand without a word on what that is": (
+        {PREEMPTION: {"onDemandAfter": 3}},
+        "preemptionPolicy.onDemandAfter needs preemptionPolicy.onDemand: what the pods are to have then",
+        {PREEMPTION: {"onDemandAfter": 3, "onDemand": {"priorityClassName": "standard"}}},
+    ),
+    "on demand after the task has failed": (
+        {PREEMPTION: {"maxPreemptions": 2, "onDemandAfter": 3, "onDemand": {"affinity": {}}}},
+        "preemptionPolicy.onDemandAfter can't be greater than maxPreemptions: the task would fail before",
+        {PREEMPTION: {"maxPreemptions": 3, "onDemandAfter": 3, "onDemand": {"affinity": {}}}},
+    ),
+    "on demand with nothing changed": (
+        {PREEMPTION: {"onDemand": {}}},
+        "onDemand needs at least one of nodeSelector, affinity, tolerations and priorityClassName",
+        {PREEMPTION: {"onDemand": {"tolerations": []}}},
+    ),
+    "a misspelt toleration on demand": (
+        {PREEMPTION: {"onDemand": {"tolerations": [{"keys": "gpu"}]}}},
+        'unknown field "spec.preemptionPolicy.onDemand.tolerations[0].keys"',
+        {PREEMPTION: {"onDemand": {"tolerations": [{"key": "gpu", "operator": "Exists", "tolerationSeconds": 0}]}}},
+    ),
+    "a node label that is a number": (
+        {PREEMPTION: {"onDemand": {"nodeSelector": {"pool": 1}}}},
+        'spec.preemptionPolicy.onDemand.nodeSelector.pool: Invalid value: "integer"',
+        {PREEMPTION: {"onDemand": {"nodeSelector": {"pool": "1"}}}},
     ),
     "no wait at all": (
         {BACKOFF: {"initialSeconds": 0}},

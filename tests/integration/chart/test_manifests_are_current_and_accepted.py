@@ -13,6 +13,7 @@ import yaml
 from dev import generate
 from tests.cluster.kubeconfig import Kubectl
 from tests.integration.chart.helm import ROOT
+from waypost_operator.specs.pod import build
 
 pytestmark = pytest.mark.integration
 
@@ -52,6 +53,21 @@ def pod(task: dict[str, Any]) -> dict[str, Any]:
 @pytest.mark.parametrize("sample", SAMPLES, ids=lambda path: path.name)
 def test_the_sample_is_accepted(kubectl: Kubectl, new_namespace: Callable[..., str], sample: Path) -> None:
     accept(kubectl, new_namespace(), sample.read_text())
+
+
+@pytest.mark.parametrize(
+    "sample", [path for path in SAMPLES if path.name.startswith("spot-")], ids=lambda path: path.name
+)
+def test_the_pod_that_the_operator_makes_of_it_is_accepted_on_spot_and_on_demand(
+    kubectl: Kubectl, new_namespace: Callable[..., str], sample: Path
+) -> None:
+    """An overlay with a mistake would show up only after the preemptions that lead there."""
+    namespace = new_namespace()
+    (task,) = yaml.safe_load_all(sample.read_text())
+    task["metadata"] |= {"namespace": namespace, "uid": "0d5dfdb4-00a6-41f1-a986-eb6b1a5579ec"}
+    for on_demand in (False, True):
+        body = yaml.safe_dump(build(task, 1, on_demand=on_demand))
+        kubectl("create", "--dry-run=server", "--validate=strict", "-n", namespace, "-f", "-", stdin=body)
 
 
 def test_a_sample_with_a_mistake_would_be_noticed(kubectl: Kubectl, new_namespace: Callable[..., str]) -> None:

@@ -69,6 +69,10 @@ class Story:
     def said(self, reason: EventReason) -> list[str]:
         return [event.message for event in self.operator.events if event.reason == reason]
 
+    def said_in_all(self) -> str:
+        """Every event's message, a line each."""
+        return "\n".join(event.message for event in self.operator.events)
+
     def steps(self) -> list[str]:
         return [type(decision.step).__name__ for decision in self.operator.decisions]
 

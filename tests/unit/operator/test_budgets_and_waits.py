@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.unit.operator.tasks import task
 from waypost import contract
-from waypost.contract import Document, Outcome
-from waypost_operator.model.spec import Backoff, FailurePolicy
-from waypost_operator.model.status import Attempt, Position, SinceProgress, TaskStatus
+from waypost.contract import ConditionReason, Document, Outcome
+from waypost_operator.model.raw import Json
+from waypost_operator.model.spec import Backoff, TaskSpec
+from waypost_operator.model.status import Attempt, Counts, Position, SinceProgress, TaskStatus
 from waypost_operator.policy import backoff, completion, progress
 from waypost_operator.policy.budgets import settle
 from waypost_operator.policy.classify import Verdict
@@ -140,11 +143,20 @@ def test_tasks_preempted_together_do_not_come_back_together() -> None:
     assert len(delays) > 90
 
 
+def ended(outcome: Outcome, since: SinceProgress, *, preemptions: int = 0) -> TaskStatus:
+    """The status after attempt 9 ended so and was booked."""
+    entry = Attempt(attempt=9, outcome=outcome, evidence="evidence")
+    return TaskStatus(attempt=9, attempts=[entry], since_progress=since, counts=Counts(preemptions=preemptions))
+
+
+def spec(*, max_failures: int = 3, **more: Any) -> TaskSpec:
+    return TaskSpec.model_validate(task(max_failures=max_failures, **more)["spec"])
+
+
 @pytest.mark.parametrize(("failures", "allowed", "over"), [(3, 3, False), (4, 3, True), (1, 0, True), (0, 0, False)])
 def test_a_task_fails_when_its_failures_exceed_what_is_allowed(failures: int, allowed: int, over: bool) -> None:
-    entry = Attempt(attempt=9, outcome=Outcome.FAILED, evidence="exit code 1")
-    ending = completion.ending(entry, SinceProgress(failures=failures), FailurePolicy(max_failures=allowed))
-    assert (ending is not None) is over
+    status = ended(Outcome.FAILED, SinceProgress(failures=failures))
+    assert (completion.ending(status, spec(max_failures=allowed)) is not None) is over
 
 
 ENDING = {Outcome.FAILED, Outcome.RECOVERABLE, Outcome.COMPLETED, Outcome.CHECKPOINT_CORRUPT}
@@ -153,7 +165,20 @@ ENDING = {Outcome.FAILED, Outcome.RECOVERABLE, Outcome.COMPLETED, Outcome.CHECKP
 @pytest.mark.parametrize("outcome", sorted(set(Outcome) - ENDING))
 def test_no_end_but_a_failure_ends_a_task_whose_failures_are_used_up(outcome: Outcome) -> None:
     worn = SinceProgress(failures=99, preemptions=99, unknown=99, storage=99, refused=99)
-    assert completion.ending(Attempt(attempt=9, outcome=outcome), worn, FailurePolicy(max_failures=0)) is None
+    assert completion.ending(ended(outcome, worn), spec(max_failures=0)) is None
+
+
+@pytest.mark.parametrize("outcome", list(Outcome))
+@pytest.mark.parametrize(
+    ("preemptions", "allowed", "over"), [(3, 3, False), (4, 3, True), (1, 0, True), (4, None, False)]
+)
+def test_only_a_preemption_ends_a_task_whose_preemptions_exceed_what_is_allowed(
+    outcome: Outcome, preemptions: int, allowed: int | None, over: bool
+) -> None:
+    policy: Json = {} if allowed is None else {"maxPreemptions": allowed}
+    ending = completion.ending(ended(outcome, SinceProgress(), preemptions=preemptions), spec(preemptionPolicy=policy))
+    exceeded = ending is not None and ending.reason is ConditionReason.PREEMPTIONS_EXCEEDED
+    assert exceeded is (over and outcome is Outcome.PREEMPTED)
 
 
 POSITIONS = st.one_of(

@@ -79,7 +79,7 @@ def test_everything_is_explained() -> None:
 
 def test_every_rule_in_cel_says_what_its_offender_did() -> None:
     rules = [rule for _, node in nodes(schema()) for rule in node.get("x-kubernetes-validations", [])]
-    assert len(rules) == 16
+    assert len(rules) == 19
     for rule in rules:
         assert len(rule["message"]) > 20, rule
 
