@@ -183,11 +183,8 @@ class FileBackend:
         if not self._tidy:
             self._tidy = True
             _remove_leftovers(folder)
-        path = os.path.join(folder, secrets.token_hex(16).encode("ascii"))
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
+        path, descriptor = _locked_file(folder)
         try:
-            with contextlib.suppress(OSError):  # no locks here: then leftovers of killed processes stay
-                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
             view, done = memoryview(data), 0
             while done < len(view):
                 done += os.write(descriptor, view[done:])
@@ -197,6 +194,26 @@ class FileBackend:
             with contextlib.suppress(OSError):  # moved away, or left to `_remove_leftovers`
                 os.unlink(path)
             os.close(descriptor)
+
+
+def _locked_file(folder: bytes) -> tuple[bytes, int]:
+    """A new file and its descriptor, locked, so that nobody takes it for the leftover of a dead writer.
+
+    Between its creation and its lock somebody may do just that: then it is left to him, and another one is made.
+    """
+    while True:
+        path = os.path.join(folder, secrets.token_hex(16).encode("ascii"))
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            taken = os.fstat(descriptor).st_nlink == 0
+        except BlockingIOError:
+            taken = True
+        except OSError:  # no locks here: then leftovers of killed processes stay
+            taken = False
+        if not taken:
+            return path, descriptor
+        os.close(descriptor)
 
 
 def _remove_leftovers(folder: bytes) -> None:

@@ -251,3 +251,25 @@ def test_a_plain_path_is_a_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     monkeypatch.chdir(tmp_path)
     with Checkpoints("store", attempt=1) as store:
         assert store.uri == f"file://{tmp_path}/store"
+
+
+def test_a_file_that_a_sweep_takes_before_it_is_locked_is_made_again(
+    backend: FileBackend, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    backend.put_new("log/0", b"sweeps for leftovers once, at the first write")
+    swept: list[str] = []
+    real_open = os.open
+
+    def open_and_be_swept(path: Any, flags: int, *more: Any, **named: Any) -> int:
+        descriptor = real_open(path, flags, *more, **named)
+        if flags & os.O_EXCL and not swept:
+            swept.append(os.fsdecode(path))
+            FileBackend(backend.uri).put_new("log/by-another-process", b"sweeps, too")
+        return descriptor
+
+    monkeypatch.setattr(os, "open", open_and_be_swept)
+    backend.put_new("log/1", b"content")
+    [taken] = swept
+    assert not os.path.exists(taken)
+    assert backend.get("log/1", 100) == b"content"
+    assert os.listdir(tmp_path / "store" / ".tmp") == []
