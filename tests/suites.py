@@ -4,8 +4,9 @@ A suite runs in a process group of its own, so that a hung one is ended at its b
 the others still report. The budgets are for two cold cores where Kubernetes has to be built first; `tests.cluster
 build` is a step of its own so that the tests' own times are not blurred by it.
 
-The unit tests compute and the integration tests mostly wait (for time-outs, for servers), so they run side by side;
-the end-to-end tests time what a user sees, so they have the machine for themselves.
+The unit tests compute and the integration tests mostly wait (for time-outs, for servers), so these run side by side, in
+two halves (against an API server, and against stores); the end-to-end tests time what a user sees, so they have the
+machine for themselves.
 """
 
 from __future__ import annotations
@@ -51,20 +52,23 @@ Stage = tuple[Track, ...]  # run side by side; the first one's output is seen as
 Plan = tuple[Stage, ...]
 
 
-def pytest_suite(name: str, budget: float, *arguments: str) -> Suite:
+def pytest_suite(name: str, budget: float, *arguments: str, folders: Sequence[str] = ()) -> Suite:
+    """The tests of `folders`, by default of the folder of that name."""
+    where = [f"tests/{folder}" for folder in folders or (name,)]
     slowest = ("--durations=12", "--durations-min=5")
-    return Suite(name, (sys.executable, "-m", "pytest", f"tests/{name}", "-q", *slowest, *arguments), budget)
+    return Suite(name, (sys.executable, "-m", "pytest", *where, "-q", *slowest, *arguments), budget)
 
 
 FAST = pytest_suite("unit", 4 * MINUTE, "-m", "not deep")
 UNIT = pytest_suite("unit", 20 * MINUTE)
 BUILD = Suite("build", (sys.executable, "-m", "tests.cluster", "build"), 40 * MINUTE)
-INTEGRATION = pytest_suite("integration", 20 * MINUTE)
+OF_THE_API = pytest_suite("api", 20 * MINUTE, folders=("integration/operator", "integration/chart"))
+OF_THE_STORE = pytest_suite("store", 20 * MINUTE, folders=("integration/store", "integration/sdk"))
 E2E = pytest_suite("e2e", 30 * MINUTE, "-m", "not matrix")
 MATRIX = dataclasses.replace(pytest_suite("e2e", 30 * MINUTE, "-m", "matrix"), name="matrix")
 MUTANTS = Suite("mutants", (sys.executable, "-m", "tests.mutants"), 20 * MINUTE)
 
-TEST: Plan = (((BUILD, INTEGRATION), (UNIT,)), ((E2E,),))
+TEST: Plan = (((BUILD, OF_THE_API), (OF_THE_STORE,), (UNIT,)), ((E2E,),))
 PLANS: dict[str, Plan] = {"fast": (((FAST,),),), "test": TEST, "all": (*TEST, ((MATRIX,),), ((MUTANTS,),))}
 
 
