@@ -39,6 +39,7 @@ def victim(stage: Stage) -> Iterator[Victim]:
     if name == stage.home:
         pytest.skip("a cluster of one node has none that may be harmed: the operator runs there")
     victim = Victim(stage, name)
+    victim.wait_empty()
     yield victim
     victim.heal()
 

@@ -24,6 +24,16 @@ class Victim:
         self._restart = False
         self._off = False
 
+    def wait_empty(self) -> None:
+        """Wait until the pods of earlier tests, whose namespaces take their time to go, leave its room to this one."""
+        on_it = f"spec.nodeName={self.name},status.phase!=Succeeded,status.phase!=Failed"
+
+        def empty() -> bool:
+            pods = self.cluster.kubectl.json("get", "pods", "--all-namespaces", f"--field-selector={on_it}")["items"]
+            return not any(pod["metadata"]["namespace"].startswith("e2e-") for pod in pods)
+
+        self.wait(f"node {self.name} to be empty", empty, WELL_SECONDS)
+
     def taint(self, taint: str) -> None:
         """Put `KEY=VALUE:EFFECT` on the node, until `untaint` or the end of the test."""
         self._taints.append(taint)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.e2e.disruptions.trio import STOPPED, Trio, preempted
+from tests.e2e.disruptions.trio import ON_SIGTERM, STOPPED, Trio, preempted
 
 
 def test_a_drained_node_loses_its_tasks_to_others_and_no_work(trio: Trio) -> None:
@@ -10,5 +10,5 @@ def test_a_drained_node_loses_its_tasks_to_others_and_no_work(trio: Trio) -> Non
     trio.hits()
     trio.scene.kubectl("drain", trio.victim, "--ignore-daemonsets", "--delete-emptydir-data", "--timeout=60s")
     trio.judge("drain", preempted("EvictionByEvictionAPI"), STOPPED)
-    nodes = {life.node for name in ("saves", "exits", "deaf") for life in trio.scene.history().lives(name)[1:]}
+    nodes = {life.node for name in ON_SIGTERM for life in trio.scene.history().lives(name)[1:]}
     assert trio.victim not in nodes
