@@ -59,10 +59,11 @@ class LookAtPod:
 
 @dataclasses.dataclass(frozen=True)
 class LookAtNode:
-    """Read the node live, as evidence about the end of the pod of that UID."""
+    """Read the node live, for the pod of that UID: as evidence about its end, or to learn where it was bound to."""
 
     name: str
     pod_uid: str
+    at_bind: bool = False
 
 
 @dataclasses.dataclass(frozen=True)

@@ -1,11 +1,12 @@
-"""What was learnt about a node when a pod's end had to be judged."""
+"""What was learnt about a node: where a pod was bound to, or when its end had to be judged."""
 
 from __future__ import annotations
 
 import dataclasses
 import enum
+from datetime import datetime
 
-from waypost_operator.model.raw import Json
+from waypost_operator.model.raw import NO_TIME, Json
 
 
 class NodeFate(enum.Enum):
@@ -20,8 +21,10 @@ class NodeFate(enum.Enum):
 
 @dataclasses.dataclass(frozen=True)
 class NodeSeen:
-    """One live GET of a node, asked because one pod's end needs it; `raw` only when PRESENT."""
+    """One live GET of a node, asked for the sake of one pod; `raw` only when PRESENT."""
 
     name: str
     fate: NodeFate
     raw: Json | None = None
+    at: datetime = NO_TIME
+    """When the operator got the answer (UTC)."""

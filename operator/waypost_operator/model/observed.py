@@ -77,7 +77,11 @@ class Observed:
     """UIDs of pods that a DELETED event, or a list without them, says are gone: a hint to look, never believed. (To
     a watch with a label selector a running pod that lost its label is deleted.) A live GET settles it."""
     nodes: Mapping[str, NodeSeen] = dataclasses.field(default_factory=dict)
-    """By pod UID: the node as a live GET showed it, asked (LookAtNode) when that pod's end was judged."""
+    """By pod UID: the node as a live GET last showed it, asked (LookAtNode) because that pod's end, or that it doesn't
+    end, had to be judged."""
+    hosts: Mapping[str, NodeSeen] = dataclasses.field(default_factory=dict)
+    """By pod UID: the node as a live GET showed it soon after the pod was bound to it (LookAtNode with `at_bind`). No
+    evidence about an end: it may be hours old."""
     create_refusal: CreateRefusal | None = None
 
     @property

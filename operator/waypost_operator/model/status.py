@@ -60,6 +60,8 @@ class Attempt(Typed):
     """The node it ran on."""
     placement: contract.Placement | None = None
     """What its pod was made from: Template, or OnDemand for the template with preemptionPolicy.onDemand."""
+    spot: bool | None = None
+    """Whether its node can be taken away at short notice, by the node's labels; absent if they don't tell."""
     started: Moment | None = None
     """When its task container began to run."""
     finished: Moment | None = None

@@ -179,14 +179,15 @@ class Applier:
     async def _look_at_node(self, key: Key, step: LookAtNode) -> Outcome:
         answer = await self._client.get(NODES, Key("", step.name))
         if isinstance(answer, Accepted):
-            seen = NodeSeen(step.name, NodeFate.PRESENT, answer.object)
+            seen = NodeSeen(step.name, NodeFate.PRESENT, answer.object, self._clock())
         elif isinstance(answer, Refused) and answer.status in (403, 404):
-            seen = NodeSeen(step.name, NodeFate.GONE if answer.status == 404 else NodeFate.UNREADABLE)
+            fate = NodeFate.GONE if answer.status == 404 else NodeFate.UNREADABLE
+            seen = NodeSeen(step.name, fate, at=self._clock())
         else:
             return Later(answer)
         record = self._cache.record(key)
         if record is not None:
-            record.nodes[step.pod_uid] = seen
+            (record.hosts if step.at_bind else record.nodes)[step.pod_uid] = seen
         return AGAIN
 
     def _tell(self, task: Object, events: Iterable[TaskEvent]) -> None:

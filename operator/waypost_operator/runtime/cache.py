@@ -56,6 +56,8 @@ class Record:
     strangers: dict[str, Seen] = field(default_factory=dict)
     """By name: pods in the way of an attempt that the watch does not cover, as a GET found them."""
     nodes: dict[str, NodeSeen] = field(default_factory=dict)
+    hosts: dict[str, NodeSeen] = field(default_factory=dict)
+    """Both by pod UID; see `Observed`."""
     refusal: CreateRefusal | None = None
 
     @property
@@ -104,6 +106,7 @@ class Cache:
             gone=frozenset(record.gone_pods),
             missing=frozenset(missing),
             nodes=dict(record.nodes),
+            hosts=dict(record.hosts),
             create_refusal=record.refusal,
         )
 
@@ -246,6 +249,7 @@ class Cache:
             for identity in identities:
                 record.gone_pods.pop(identity, None)
                 record.nodes.pop(identity, None)
+                record.hosts.pop(identity, None)
         for pod in [pod for pod in self._pods_by_task.get(key, ()) if self._missing_pods.get(pod) in identities]:
             self._unindex(self._pods.pop(pod).raw)
             del self._missing_pods[pod]

@@ -15,6 +15,7 @@ from waypost_operator.model.raw import seconds, timestamp
 from waypost_operator.model.status import Attempt, TaskStatus
 from waypost_operator.policy import backoff, budgets, completion, wording
 from waypost_operator.policy.classify import End, NodeNeeded, Verdict, classify
+from waypost_operator.policy.spot import is_spot
 from waypost_operator.steps import launch
 from waypost_operator.steps.situation import Situation
 
@@ -63,7 +64,7 @@ def _book(s: Situation, pod: Pod | None) -> Decision:
         return Decision(LookAtNode(verdict.name, s.status.pod_uid or ""), f"how is node {verdict.name}?")
     policy = s.spec.failure_policy
     status = budgets.settle(
-        s.status, verdict, _filled(s.attempt, pod), finished=_finished(s, pod), initial=policy.backoff.initial_seconds
+        s.status, verdict, _filled(s, pod), finished=_finished(s, pod), initial=policy.backoff.initial_seconds
     )
     status = _storage(s, status, verdict)
     entry = status.attempts[-1]
@@ -117,12 +118,16 @@ def _storage(s: Situation, status: TaskStatus, verdict: Verdict) -> TaskStatus:
     return status
 
 
-def _filled(attempt: Attempt, pod: Pod | None) -> Attempt:
-    """The attempt's record with what the pod tells about where and when it ran."""
+def _filled(s: Situation, pod: Pod | None) -> Attempt:
+    """The attempt's record with what is known about where and when it ran."""
+    attempt = s.attempt
     if pod is None:
         return attempt
     started = timestamp(pod.started) if pod.started else attempt.started
-    return attempt.model_copy(update={"pod": pod.name, "node": pod.node or attempt.node, "started": started})
+    spot = attempt.spot if attempt.spot is not None else is_spot(s.observed.hosts.get(pod.uid))
+    return attempt.model_copy(
+        update={"pod": pod.name, "node": pod.node or attempt.node, "spot": spot, "started": started}
+    )
 
 
 def _finished(s: Situation, pod: Pod | None) -> datetime:

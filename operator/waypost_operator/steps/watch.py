@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from waypost.contract import ConditionReason, ConditionType, EventReason
-from waypost_operator.model.decision import Decision, TaskEvent, Wait
+from waypost_operator.model.decision import Decision, LookAtNode, TaskEvent, Wait
 from waypost_operator.model.pod import Pod
 from waypost_operator.model.raw import condition, items, mapping, timestamp
+from waypost_operator.policy.spot import is_spot
 from waypost_operator.steps.situation import Situation
 
 ONE_KIND = {"ImagePullBackOff": "ErrImagePull"}
@@ -21,17 +22,26 @@ def progress(s: Situation) -> Decision | None:
     if pod is None:
         return None
     return (
-        _running(s, pod)
+        _host(s, pod)
+        or _running(s, pod)
         or _cant_start(s, pod)
         or Decision(Wait(), f"attempt {s.status.attempt} is under way", s.look_again_in(pod))
     )
+
+
+def _host(s: Situation, pod: Pod) -> Decision | None:
+    """Ask once what the pod was bound to: when its end is judged, that machine may be gone."""
+    if not pod.node or s.attempt.node or pod.uid in s.observed.hosts:
+        return None
+    return Decision(LookAtNode(pod.node, pod.uid, at_bind=True), f"what kind of node is {pod.node}?")
 
 
 def _running(s: Situation, pod: Pod) -> Decision | None:
     if pod.started is None or s.attempt.started:
         return None
     started = timestamp(pod.started)
-    entry = s.attempt.model_copy(update={"started": started, "node": pod.node})
+    spot = is_spot(s.observed.hosts.get(pod.uid))
+    entry = s.attempt.model_copy(update={"started": started, "node": pod.node, "spot": spot})
     message = f"attempt {s.status.attempt} runs on {pod.node} since {started}"
     others = [old for old in s.status.attempts if old.attempt != entry.attempt]
     status = s.status.model_copy(update={"attempts": [*others, entry]})

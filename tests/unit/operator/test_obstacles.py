@@ -195,4 +195,5 @@ def test_the_node_is_asked_only_where_the_verdict_needs_it() -> None:
     story.world.disrupt(name)
     story.world.exit(name, 143, document(1, step=3))
     story.settle()
-    assert not any(isinstance(decision.step, LookAtNode) for decision in story.operator.decisions)
+    asked = [decision.step for decision in story.operator.decisions if isinstance(decision.step, LookAtNode)]
+    assert all(step.at_bind for step in asked)

@@ -8,7 +8,7 @@ import pytest
 
 from tests.unit.operator.story import Story, document
 from tests.unit.operator.tasks import task
-from waypost.contract import ConditionReason, Placement
+from waypost.contract import ConditionReason, Outcome, Placement
 from waypost_operator.model.raw import Json
 from waypost_operator.model.spec import PreemptionPolicy
 from waypost_operator.model.status import Attempt, Counts, TaskStatus
@@ -115,6 +115,58 @@ def test_tolerations_on_demand_replace_the_template_s_and_still_bear_a_lost_node
 def test_the_template_is_left_as_it_is_while_on_demand_is_not_due() -> None:
     body = spot_task(onDemandAfter=5, onDemand=OVERLAY)
     assert build(body, 3)["spec"]["nodeSelector"] == SPOT["nodeSelector"]
+
+
+@pytest.mark.parametrize(
+    ("labels", "spot"),
+    [
+        ({"karpenter.sh/capacity-type": "spot"}, True),
+        ({"karpenter.sh/capacity-type": "on-demand"}, False),
+        ({"karpenter.sh/capacity-type": "reserved"}, False),
+        ({"eks.amazonaws.com/capacityType": "SPOT"}, True),
+        ({"eks.amazonaws.com/capacityType": "ON_DEMAND"}, False),
+        ({"cloud.google.com/gke-spot": "true"}, True),
+        ({"cloud.google.com/gke-preemptible": "true"}, True),
+        ({"cloud.google.com/gke-provisioning": "spot"}, True),
+        ({"cloud.google.com/gke-provisioning": "standard"}, False),
+        ({"kubernetes.azure.com/scalesetpriority": "spot"}, True),
+        ({"cloud.google.com/gke-spot": "true", "karpenter.sh/capacity-type": "on-demand"}, True),
+        ({"kubernetes.io/arch": "amd64"}, None),
+        ({}, None),
+    ],
+)
+def test_an_attempt_tells_whether_its_node_was_a_spot_machine(labels: dict[str, str], spot: bool | None) -> None:
+    story = Story()
+    story.world.node_labels["node-1"] = labels
+    name = story.running()
+    assert story.last.get("spot") is spot
+    story.world.exit(name, 75, document(1, step=1))
+    story.settle()
+    assert story.attempt(1).get("spot") is spot
+
+
+def test_a_machine_that_is_lost_before_its_program_could_start_was_a_spot_machine_all_the_same() -> None:
+    story = Story()
+    story.settle()
+    story.world.node_labels["node-1"] = {"karpenter.sh/capacity-type": "spot"}
+    story.world.bind("train-1", "node-1")
+    story.settle()
+    del story.world.nodes["node-1"]
+    story.world.remove("train-1")
+    story.settle()
+    ended = story.attempt(1)
+    assert (ended["outcome"], ended["spot"], ended["node"]) == (Outcome.PREEMPTED, True, "node-1")
+
+
+def test_an_operator_that_may_not_read_nodes_asks_once_and_goes_on() -> None:
+    story = Story()
+    story.world.nodes["node-1"] = "forbidden"
+    name = story.running()
+    assert "spot" not in story.last
+    story.world.exit(name, 0)
+    story.settle()
+    assert story.steps().count("LookAtNode") == 1
+    assert story.status["state"] == "Succeeded"
 
 
 @pytest.mark.parametrize(

@@ -61,6 +61,8 @@ class World:
         self.task: Json | None = copy.deepcopy(task)
         self.pods: dict[str, Json] = {}
         self.nodes: dict[str, str] = {"node-1": "ready", "node-2": "ready"}
+        self.node_labels: dict[str, dict[str, str]] = {}
+        self.unknown_since: dict[str, datetime] = {}
         self.log: list[tuple[str, str, Json]] = []
         """Watch events of all kinds: (kind, type, object)."""
         self.written: list[tuple[Json, Json]] = []
@@ -122,7 +124,11 @@ class World:
         if state == "forbidden":
             return Answer(403)
         ready = "True" if state == "ready" else "Unknown"
-        return Answer(200, {"metadata": {"name": name}, "status": {"conditions": [{"type": "Ready", "status": ready}]}})
+        condition = {"type": "Ready", "status": ready}
+        if name in self.unknown_since:
+            condition["lastTransitionTime"] = timestamp(self.unknown_since[name])
+        metadata = {"name": name, "labels": self.node_labels.get(name, {})}
+        return Answer(200, {"metadata": metadata, "status": {"conditions": [condition]}})
 
     # --- what kubelets, controllers and users do --------------------------------------------------------------
     def remove(self, name: str) -> Json:
@@ -289,6 +295,7 @@ class Runtime:
         self.gone: set[str] = set()
         self.missing: set[str] = set()
         self.nodes: dict[str, NodeSeen] = {}
+        self.hosts: dict[str, NodeSeen] = {}
         self.refusal: CreateRefusal | None = None
         self.wake_at: datetime | None = world.now
 
@@ -345,6 +352,7 @@ class Runtime:
             gone=frozenset(self.gone),
             missing=frozenset(self.missing),
             nodes=self.nodes,
+            hosts=self.hosts,
             create_refusal=self.refusal,
         )
 
@@ -383,10 +391,11 @@ class Runtime:
                 self._task_answered(self._ask(self.world.get_task))
             case LookAtPod(name=name, uid=uid):
                 self._look_at_pod(name, uid)
-            case LookAtNode(name=name, pod_uid=uid):
+            case LookAtNode(name=name, pod_uid=uid, at_bind=at_bind):
                 answer = self._ask(lambda: self.world.get_node(name))
                 fate = {200: NodeFate.PRESENT, 404: NodeFate.GONE}.get(answer.code, NodeFate.UNREADABLE)
-                self.nodes[uid] = NodeSeen(name, fate, answer.body if answer.code == 200 else None)
+                seen = NodeSeen(name, fate, answer.body if answer.code == 200 else None, self.world.now)
+                (self.hosts if at_bind else self.nodes)[uid] = seen
             case Wait():
                 after = decision.requeue_after
                 self.wake_at = None if after is None else self.world.now + timedelta(seconds=after)
