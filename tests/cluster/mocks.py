@@ -63,14 +63,16 @@ class LaxS3(S3Service):
 
 
 @contextlib.contextmanager
-def ftp() -> Iterator[str]:
-    """An FTP server whose anonymous user may write: its URL."""
+def ftp(data: Path | None = None) -> Iterator[str]:
+    """An FTP server whose anonymous user may write, over a folder that exists or one of its own: its URL."""
     python, folder = _python_packages() / "bin" / "python", make_folder("ftp")
     try:
-        (folder / "data").mkdir()
+        if data is None:
+            data = folder / "data"
+            data.mkdir()
         for attempt in range(1, _ATTEMPTS + 1):
             [port] = free_ports(1)
-            place = ["-i", "127.0.0.1", "-p", str(port), "-d", str(folder / "data")]
+            place = ["-i", "127.0.0.1", "-p", str(port), "-d", str(data)]
             command = [str(python), "-W", "ignore", "-m", "pyftpdlib", "-w", *place]
             process = Process.start("pyftpdlib", command, folder)
             try:

@@ -25,7 +25,8 @@ class Figures:
 
     def show(self) -> None:
         """Print everything."""
-        print(f"\n== {self.title} ({time.monotonic() - self.began:.0f} s)")
+        seconds = time.monotonic() - self.began
+        print(f"\n== {self.title} ({seconds:.0f} s, {60 * self.hits.total() / seconds:.0f} a minute)")
         for (phase, request), count in sorted(self.hits.items()):
             print(f"  {phase:<10} {request:<40} {count:>6}")
         for name, count in self.counts.items():

@@ -12,7 +12,7 @@ import random
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.torture import rawlog, writer
+from tests.torture import writer
 from tests.torture.contents import identify, read_tree
 from tests.torture.errors import TortureError
 from tests.torture.figures import Figures
@@ -132,7 +132,7 @@ def what_it_did(lines: list[Line]) -> tuple[str, str]:
 def _deletes(request: Line) -> bool:
     """Whether this request frees what a prune condemned: a pack or a manifest goes, an entry becomes a stub."""
     _, _, verb, where = request
-    return (verb == "delete" and where != "probe") or (verb, where) == ("put", "log")
+    return (verb == "delete" and where != "probe") or (verb, where) == ("put", "stubs")
 
 
 def _look_at_what_it_leaves(folder: Path, attempt: int, witness: Witness) -> None:
@@ -157,7 +157,5 @@ def _audit(place: Place, store: str, folder: Path, attempt: int, witness: Witnes
     reader = Subject.begin(Life(place.uri(store), attempt, folder), writer.verify)
     if reader.wait() != 0:
         witness.complaints.append(f"the store doesn't verify: {reader.last_words()}")
-    try:
-        witness.complaints += rawlog.judge(rawlog.read_log(place.reader(store)), witness.confirmed)
-    except ValueError as error:
-        witness.complaints.append(str(error))
+    _, complaints = place.judge(store, witness.confirmed)
+    witness.complaints += complaints

@@ -29,7 +29,7 @@ def read_log(read: Read) -> list[Entry]:
         raw = read(f"log/{10**20 - 1 - sequence:020}.json")
         if raw is None:
             return entries
-        entries.append(_decode(raw, sequence))
+        entries.append(decode(raw, sequence))
     raise AssertionError("counts for ever")
 
 
@@ -59,7 +59,8 @@ def judge(entries: Sequence[Entry], confirmed: Mapping[int, Label]) -> list[str]
     return complaints
 
 
-def _decode(raw: bytes, sequence: int) -> Entry:
+def decode(raw: bytes, sequence: int) -> Entry:
+    """The entry that stands under this number. Raises ValueError for one that breaks the format."""
     match = re.search(rb',"check":"([0-9a-f]{64})"\}\Z', raw)
     if match is None or blake3(raw[: match.start()]).hexdigest() != match[1].decode():
         raise ValueError(f"log entry {sequence} isn't whole: {raw[-100:]!r}")

@@ -17,6 +17,9 @@ from typing import Literal
 from waypost.backends.protocol import Backend
 
 Note = Callable[..., None]
+_SAVE = b'{"type":"CHECKPOINT"'
+_STUB = b'"stub":true'
+"""Without conditional writes entries are put as stubs are, so their content has to tell them apart."""
 
 
 @dataclass(frozen=True)
@@ -39,43 +42,48 @@ class TracedBackend:
         return self._backend.uri
 
     def put_new(self, key: str, data: bytes) -> None:
-        with self._noted("put_new", key):
-            number = next(self._saves) if data.startswith(b'{"type":"CHECKPOINT"') else 0
-            self._stop_if_told("before", number)
+        with self._noted("put_new", key.partition("/")[0]), self._frozen_around(data):
             self._backend.put_new(key, data)
-            self._stop_if_told("after", number)
 
     def put(self, key: str, data: bytes | memoryview) -> None:
-        with self._noted("put", key):
+        where = "stubs" if key.startswith("log/") and _STUB in bytes(data) else key.partition("/")[0]
+        with self._noted("put", where), self._frozen_around(data if where == "log" else b""):
             self._backend.put(key, data)
 
     def get(self, key: str, limit: int) -> bytes:
-        with self._noted("get", key):
+        with self._noted("get", key.partition("/")[0]):
             return self._backend.get(key, limit)
 
     def get_range(self, key: str, start: int, length: int) -> bytes:
-        with self._noted("get_range", key):
+        with self._noted("get_range", key.partition("/")[0]):
             return self._backend.get_range(key, start, length)
 
     def list(self, prefix: str, start_after: str = "", limit: int = 1000) -> list[str]:
-        with self._noted("list", prefix):
+        with self._noted("list", prefix.rstrip("/")):
             return self._backend.list(prefix, start_after, limit)
 
     def delete(self, key: str) -> None:
-        with self._noted("delete", key):
+        with self._noted("delete", key.partition("/")[0]):
             self._backend.delete(key)
 
     def close(self) -> None:
         self._backend.close()
 
     @contextmanager
-    def _noted(self, verb: str, key: str) -> Iterator[None]:
+    def _noted(self, verb: str, where: str) -> Iterator[None]:
         number = next(self._numbers)
-        self._note("request", number, verb, key.partition("/")[0])
+        self._note("request", number, verb, where)
         try:
             yield
         finally:
             self._note("done", number)
+
+    @contextmanager
+    def _frozen_around(self, data: bytes | memoryview) -> Iterator[None]:
+        number = next(self._saves) if bytes(data[: len(_SAVE)]) == _SAVE else 0
+        self._stop_if_told("before", number)
+        yield
+        self._stop_if_told("after", number)
 
     def _stop_if_told(self, when: Literal["before", "after"], number: int) -> None:
         if self._freeze == Freeze(when, number):

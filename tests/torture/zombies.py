@@ -12,13 +12,12 @@ import random
 import shutil
 from collections.abc import Callable
 
-from tests.torture import rawlog
 from tests.torture.errors import TortureError
 from tests.torture.figures import Figures
 from tests.torture.kills import what_it_did
 from tests.torture.ledger import Witness
 from tests.torture.lives import Line, Subject, fresh_folder, open_requests, spin
-from tests.torture.places import Place
+from tests.torture.places import SCOPED, Place
 from tests.torture.traced import Freeze
 from tests.torture.writer import EXIT_FENCED, Life
 
@@ -28,6 +27,8 @@ _REST = 1.0
 until the other one is dead. Safe, but nothing to wait for a thousand times."""
 _LONGEST_HEAD_START = 20
 """Lines of the successor's ledger; its FENCE stands after some ten."""
+_LONGEST_IN_SCOPES = 30
+"""In mode scoped it has started after some twenty."""
 
 
 def torture(place: Place, count: int, seed: int) -> Figures:
@@ -61,12 +62,9 @@ class _Chain:
         if not old.ended:
             old.kill()
             self._hear(old)
-        try:
-            log = rawlog.read_log(self._place.reader(self._store))
-            self._witness.complaints += rawlog.judge(log, self._witness.confirmed)
-            self._figures.counts["log entries judged"] += len(log)
-        except ValueError as error:
-            self._witness.complaints.append(str(error))
+        entries, complaints = self._place.judge(self._store, self._witness.confirmed)
+        self._witness.complaints += complaints
+        self._figures.counts["log entries judged"] += entries
         self._figures.counts["saves confirmed"] += len(self._witness.confirmed)
         self._figures.complaints += [f"{self._store}: {complaint}" for complaint in self._witness.complaints]
 
@@ -100,9 +98,13 @@ class _Chain:
         return new
 
     def _give_a_start(self, new: Subject) -> None:
-        for _ in range(self._chance.randint(0, _LONGEST_HEAD_START)):
-            if new.next_line() is None:
+        longest = _LONGEST_IN_SCOPES if self._place.name in SCOPED else _LONGEST_HEAD_START
+        for _ in range(self._chance.randint(0, longest)):
+            line = new.next_line()
+            if line is None:
                 raise TortureError(f"attempt {new.life.attempt} ended by itself; {new.last_words()}")
+            if line[0] == "freezing":
+                return
         spin(10 ** self._chance.uniform(-5, -2))
 
     @staticmethod
@@ -116,7 +118,7 @@ class _Chain:
             raise TortureError(f"it ended by itself instead of being frozen; {old.last_words()}")
         phase, request = what_it_did(old.lines)
         if old.life.freeze is not None:
-            phase, request = "save", f"exactly {old.life.freeze.when} put_new log"
+            phase, request = "save", f"exactly {old.life.freeze.when} the entry's PUT"
         self._figures.hits[phase, request] += 1
         if any(line[2] in ("put", "put_new") for line in open_requests(old.lines)):
             self._figures.counts["zombies frozen in the middle of a PUT"] += 1
