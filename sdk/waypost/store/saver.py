@@ -106,7 +106,7 @@ class Saver(Generic[T]):
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._commit, self._worker, self._tidy, self._clock = commit, worker, tidy, clock
-        self._tidies = False
+        self._tidies = self._ending = False
         self._waiting: collections.deque[None] = collections.deque()
         """One for each action that somebody may be waiting for."""
         self._replaceable: Job[T] | None = None
@@ -158,7 +158,8 @@ class Saver(Generic[T]):
         self.call(lambda: self._tidy_for(seconds)).wait()
 
     def stop(self) -> None:
-        """End the worker once all that was submitted has ended, and wait for it."""
+        """End the worker once all that was submitted has ended, and wait for it. Tidying ends where it is."""
+        self._ending = True
         self._worker.stop()
 
     def _upload(self, job: Job[T]) -> None:
@@ -187,7 +188,7 @@ class Saver(Generic[T]):
 
     def _tidy_on(self) -> None:
         """One request, and again behind whatever has been queued meanwhile."""
-        self._tidies = self._tidy()
+        self._tidies = not self._ending and self._tidy()
         if self._tidies:
             self._worker.put(self._tidy_on)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import threading
 import time
 
@@ -12,6 +13,8 @@ from waypost.checkpoints import Checkpoints
 from waypost.errors import ConfigurationError
 from waypost.store import keys
 from waypost.store.retention import Retention
+from waypost.store.saver import Saver
+from waypost.store.seams import ThreadWorker
 
 ONE = Retention(keep_last=1)
 
@@ -87,6 +90,25 @@ def test_close_goes_on_deleting_for_a_moment(backend: SteppedBackend) -> None:
         store.save(large(b"%d" % step))
     store.close()
     assert len(backend.packs()) == 1
+
+
+def test_what_a_stop_finds_undone_stays_undone() -> None:
+    """Somebody's grace runs out; a store with a long past takes thousands of requests to tidy."""
+    requests = itertools.count()
+    begun = threading.Event()
+
+    def tidy() -> bool:
+        begun.set()
+        return next(requests) < 100_000
+
+    saver: Saver[object] = Saver(lambda job: job, ThreadWorker("test"), tidy)
+    saver.begin_tidying()
+    assert begun.wait(20)
+    saver.stop()
+    stopped = next(requests)
+    assert stopped < 100_000, "it tidied to the end"
+    saver.begin_tidying()
+    assert next(requests) == stopped + 1, "a worker that has ended does what is put late in its caller's thread"
 
 
 def test_handles_of_one_process_agree_about_retention(backend: SteppedBackend) -> None:
