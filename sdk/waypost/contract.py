@@ -134,6 +134,10 @@ class ConditionReason(enum.StrEnum):
     """A pod of that name exists and belongs to somebody else."""
     WAITING_FOR_OLD_POD = "WaitingForOldPod"
     """An earlier pod has not ended yet; the next attempt starts when it has."""
+    NODE_UNREACHABLE = "NodeUnreachable"
+    """A pod should have ended, but its node says nothing; message says when the task goes on without it."""
+    NODE_UNREADABLE = "NodeUnreadable"
+    """A pod should have ended, and the operator may not ask for its node: it waits for the pod's end."""
     POD_WAITING = "PodWaiting"
     """The pod exists but can't start: no node has room, no such image or secret; message says which."""
     SPEC_UNREADABLE = "SpecUnreadable"
@@ -156,6 +160,7 @@ class EventReason(enum.StrEnum):
     POD_CREATE_REFUSED = "PodCreateRefused"
     POD_NAME_TAKEN = "PodNameTaken"
     POD_WAITING = "PodWaiting"
+    NODE_UNREACHABLE = "NodeUnreachable"
     STORAGE_UNAVAILABLE = "StorageUnavailable"
     CHECKPOINTS_RETAINED = "CheckpointsRetained"
 

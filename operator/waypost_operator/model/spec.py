@@ -409,6 +409,9 @@ class TaskSpec(Typed):
     """What counts as a failure, and how many are borne."""
     preemption_policy: PreemptionPolicy = PreemptionPolicy()
     """How many preemptions are borne, and when to leave machines that can be taken away."""
+    replace_unreachable_after_seconds: Annotated[int, Field(ge=1, le=INT32_LIMIT)] = 120
+    """A pod that should have ended is left behind when nothing has been heard of its node (Ready is Unknown) for so
+    long: the next attempt starts beside it. Needs the right to read nodes."""
     template: PodTemplate
     """What every pod of the task is made from."""
 

@@ -35,6 +35,8 @@ class End:
     """The attempt's pod as last seen; None when this operator process never saw it."""
     gone: bool = False
     """The pod object no longer exists."""
+    left_behind: str = ""
+    """Why the task goes on although the pod may still run (its node is unreachable); empty: it has ended."""
     node: NodeSeen | None = None
     """Its node, if somebody has looked."""
     node_name: str = ""
@@ -95,7 +97,7 @@ Rule = Callable[[End, "Pod"], Finding | NodeNeeded | None]
 
 
 def classify(end: End) -> Verdict | NodeNeeded:
-    """Judge the end of an attempt. `end.pod` is terminal or gone, or its task container ended long ago."""
+    """Judge the end of an attempt. `end.pod` is terminal, gone or left behind, or its task container ended long ago."""
     for name, rule in RULES:
         finding = rule(end, end.pod or _NEVER_SEEN)
         if isinstance(finding, NodeNeeded):
@@ -131,6 +133,11 @@ def _completed(end: End, _: Pod) -> Finding | None:
     if end.document is None or not end.document.completed:
         return None
     return Finding(Outcome.COMPLETED, "the program completed and its store says so")
+
+
+# --- a machine that is cut off -------------------------------------------------------------------------------
+def _unreachable(end: End, _: Pod) -> Finding | None:
+    return Finding(Outcome.PREEMPTED, end.left_behind) if end.left_behind else None
 
 
 # --- the user's rules ----------------------------------------------------------------------------------------
@@ -256,6 +263,7 @@ RULES: tuple[tuple[str, Rule], ...] = (
     ("Fenced", _fenced),
     ("CompletedInDocument", _completed),
     # our own stop (suspend, deadlines) comes here, with the order that brings them
+    ("NodeUnreachable", _unreachable),
     ("(a rule on conditions or reasons)", _rule_on_the_pod),
     ("PodDeadline", _pod_deadline),
     ("RejectedByNodeShutdown", _rejected_by_shutdown),

@@ -55,6 +55,8 @@ def ended(attempt: Attempt) -> str:
 def _where(attempt: Attempt) -> str:
     if attempt.outcome in (Outcome.REJECTED, Outcome.REFUSED, Outcome.UNKNOWN, Outcome.COMPLETED):
         return ""
+    if attempt.exit_code is None and attempt.committed is None:
+        return ""  # nobody heard of its last checkpoint; its successor will tell
     position = attempt.committed or attempt.resumed_from
     if position is None:
         return " before its first checkpoint"

@@ -16,7 +16,8 @@ from waypost_operator.model.status import Attempt, TaskStatus
 from waypost_operator.policy import backoff, budgets, completion, wording
 from waypost_operator.policy.classify import End, NodeNeeded, Verdict, classify
 from waypost_operator.policy.spot import is_spot
-from waypost_operator.steps import launch
+from waypost_operator.policy.unreachable import unknown_since
+from waypost_operator.steps import launch, unreachable
 from waypost_operator.steps.situation import Situation
 
 STRAGGLERS_MAY_TAKE = seconds(30)
@@ -37,7 +38,7 @@ def end(s: Situation) -> Decision | None:
     if look:
         return look
     if pod.ended is None:
-        return None
+        return _left_behind(s, pod)
     patience_ends = min(pod.ended.finished or pod.seen_at, pod.seen_at) + STRAGGLERS_MAY_TAKE
     if s.now >= patience_ends:
         if pod.looked_at is None or pod.looked_at < patience_ends:  # a lagging watch may hide its terminal phase
@@ -47,13 +48,23 @@ def end(s: Situation) -> Decision | None:
     return Decision(Wait(), f"container {pod.task_container} has ended, waiting for the pod's end", remaining)
 
 
-def _book(s: Situation, pod: Pod | None) -> Decision:
+def _left_behind(s: Situation, pod: Pod) -> Decision | None:
+    """Go on without a pod that should have ended, if its node is unreachable; until then, ask and say so."""
+    if pod in s.in_the_way:
+        return unreachable.look(s, pod) or unreachable.tell(s, pod)
+    since = unknown_since(s.observed.nodes.get(pod.uid))
+    silent = f"nothing was heard of node {pod.node} since {timestamp(since)}" if since else ""
+    return _book(s, pod, left_behind=f"{silent}; pod {pod.name} is still there and may still run")
+
+
+def _book(s: Situation, pod: Pod | None, *, left_behind: str = "") -> Decision:
     gone = s.status.pod_uid in s.observed.gone
     verdict = classify(
         End(
             attempt=s.status.attempt,
             pod=pod,
             gone=gone,
+            left_behind=left_behind,
             node=s.observed.nodes.get(s.status.pod_uid or ""),
             node_name=s.attempt.node or "",
             recoverable_exit_codes=frozenset(s.spec.failure_policy.recoverable_exit_codes),
@@ -96,8 +107,8 @@ def _go_on(s: Situation, status: TaskStatus, entry: Attempt) -> Decision:
         why = ConditionReason.STORAGE_UNAVAILABLE if entry.outcome is Outcome.STORAGE_UNAVAILABLE else None
         why = why or ConditionReason.BACKING_OFF
         status = s.with_condition(status, ConditionType.PROGRESSING, False, why, said)
-    elif s.alive:
-        said = wording.followed_when_gone(entry, s.alive[0].name)
+    elif s.in_the_way:
+        said = wording.followed_when_gone(entry, s.in_the_way[0].name)
         status = s.with_condition(status, ConditionType.PROGRESSING, False, ConditionReason.WAITING_FOR_OLD_POD, said)
     else:
         status = launch.begin(s, status, completion.next_number(entry), wording.followed_at_once(entry))

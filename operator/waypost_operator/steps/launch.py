@@ -18,6 +18,7 @@ from waypost_operator.model.raw import seconds, timestamp
 from waypost_operator.model.status import MAX_ATTEMPT, Attempt, TaskStatus
 from waypost_operator.policy import backoff, completion, placement
 from waypost_operator.specs import pod as pod_spec
+from waypost_operator.steps import unreachable
 from waypost_operator.steps.situation import Situation
 
 CONFIRMED_FOR = seconds(5)
@@ -61,9 +62,10 @@ def following(s: Situation) -> Decision | None:
     """Open the attempt after one that has ended, when its wait is over and its pod has really ended."""
     if not s.attempt.finished:
         return None
-    for pod in s.alive:
-        return s.look_again(pod) or _wait_for_old_pod(s, pod)
-    if s.status.pod_uid and not s.pod_over:
+    for pod in s.in_the_way:
+        return _wait_for_old_pod(s, pod)
+    known = any(pod.uid == s.status.pod_uid for pod in s.alive)
+    if s.status.pod_uid and not s.pod_over and not known:
         return Decision(LookAtPod(s.pod_name, s.status.pod_uid), f"is pod {s.pod_name} gone?")
     start = backoff.next_start(s.attempt, s.status.since_progress, s.spec.failure_policy.backoff, s.observed.uid)
     if s.now < start:
@@ -76,8 +78,12 @@ def following(s: Situation) -> Decision | None:
 
 
 def _wait_for_old_pod(s: Situation, pod: Pod) -> Decision:
+    look = s.look_again(pod) or unreachable.look(s, pod) or unreachable.tell(s, pod)
+    if look or unreachable.reason(s, pod):
+        return look or Decision(Wait(), f"pod {pod.name} doesn't end", unreachable.look_in(s, pod))
     message = f"pod {pod.name} has not ended yet; the next attempt starts when it has"
-    return _waiting(s, ConditionReason.WAITING_FOR_OLD_POD, message) or Decision(Wait(), message, s.look_again_in(pod))
+    wait = Decision(Wait(), message, unreachable.look_in(s, pod))
+    return s.waiting(ConditionReason.WAITING_FOR_OLD_POD, message) or wait
 
 
 def pod(s: Situation) -> Decision | None:
@@ -90,8 +96,8 @@ def pod(s: Situation) -> Decision | None:
     there = s.observed.pod_named(s.pod_name)
     if there is not None:
         return _name_taken(s, there)
-    for other in s.alive:
-        return s.look_again(other) or _wait_for_old_pod(s, other)
+    for other in s.in_the_way:
+        return _wait_for_old_pod(s, other)
     return _refused(s) or _create(s)
 
 
@@ -125,15 +131,7 @@ def _name_taken(s: Situation, there: Pod) -> Decision:
     if s.now >= there.seen_at + every or there.uid in s.observed.missing:
         return Decision(LookAtPod(there.name, there.uid), f"is pod {there.name} still there?")
     remaining = (there.seen_at + every - s.now).total_seconds()
-    return _waiting(s, reason, message, *events) or Decision(Wait(), message, remaining)
-
-
-def _waiting(s: Situation, reason: ConditionReason, message: str, *events: TaskEvent) -> Decision | None:
-    """Write down what is waited for, once."""
-    present = s.status.condition(ConditionType.PROGRESSING)
-    if present is not None and (present.reason, present.message) == (reason, message):
-        return None
-    return s.write(s.with_condition(s.status, ConditionType.PROGRESSING, False, reason, message), message, *events)
+    return s.waiting(reason, message, *events) or Decision(Wait(), message, remaining)
 
 
 def _create(s: Situation) -> Decision:

@@ -14,6 +14,7 @@ from waypost_operator.model.raw import seconds
 from waypost_operator.model.spec import TaskSpec
 from waypost_operator.model.status import HISTORY, Attempt, CheckpointStatus, TaskStatus
 from waypost_operator.policy.conditions import with_condition
+from waypost_operator.policy.unreachable import may_be_left
 
 OVERDUE = seconds(30)
 """A pod that should be gone by now is asked for again this often, since a watch may have missed its end."""
@@ -68,6 +69,13 @@ class Situation:
         """Owned pods that may still run something."""
         return [pod for pod in self.owned if not pod.terminal]
 
+    @property
+    def in_the_way(self) -> list[Pod]:
+        """Owned pods that may still run something and may not be left behind: no other pod beside them."""
+        after = self.spec.replace_unreachable_after_seconds
+        nodes = self.observed.nodes
+        return [pod for pod in self.alive if not may_be_left(pod, nodes.get(pod.uid), self.now, after)]
+
     def look_again(self, pod: Pod) -> Decision | None:
         """A live look at a pod that isn't over although it should be, or of which we heard that it is gone."""
         if pod.uid in self.observed.missing:
@@ -94,6 +102,14 @@ class Situation:
             now=self.now,
             generation=self.observed.generation,
         )
+
+    def waiting(self, reason: ConditionReason, message: str, *events: TaskEvent) -> Decision | None:
+        """Write down what is waited for, once."""
+        present = self.status.condition(ConditionType.PROGRESSING)
+        if present is not None and (present.reason, present.message) == (reason, message):
+            return None
+        status = self.with_condition(self.status, ConditionType.PROGRESSING, False, reason, message)
+        return self.write(status, message, *events)
 
     def write(self, status: TaskStatus, why: str, *events: TaskEvent) -> Decision:
         """The decision to write this status, with what is derived from it; the events follow once it stands."""

@@ -7,6 +7,7 @@ from waypost_operator.model.decision import Decision, LookAtNode, TaskEvent, Wai
 from waypost_operator.model.pod import Pod
 from waypost_operator.model.raw import condition, items, mapping, timestamp
 from waypost_operator.policy.spot import is_spot
+from waypost_operator.steps import unreachable
 from waypost_operator.steps.situation import Situation
 
 ONE_KIND = {"ImagePullBackOff": "ErrImagePull"}
@@ -25,7 +26,7 @@ def progress(s: Situation) -> Decision | None:
         _host(s, pod)
         or _running(s, pod)
         or _cant_start(s, pod)
-        or Decision(Wait(), f"attempt {s.status.attempt} is under way", s.look_again_in(pod))
+        or Decision(Wait(), f"attempt {s.status.attempt} is under way", unreachable.look_in(s, pod))
     )
 
 
@@ -50,7 +51,7 @@ def _running(s: Situation, pod: Pod) -> Decision | None:
 
 def _cant_start(s: Situation, pod: Pod) -> Decision | None:
     """A pod that waits for a node, an image or a secret: say so once for each kind of reason."""
-    if s.attempt.started:
+    if s.attempt.started or pod.deletion:
         return None
     kind, message = _waits_for(pod)
     present = s.status.condition(ConditionType.PROGRESSING)

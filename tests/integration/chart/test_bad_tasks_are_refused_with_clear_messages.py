@@ -266,6 +266,11 @@ RULES: dict[str, tuple[dict[str, Any], str, dict[str, Any]]] = {
         'spec.preemptionPolicy.onDemand.nodeSelector.pool: Invalid value: "integer"',
         {PREEMPTION: {"onDemand": {"nodeSelector": {"pool": "1"}}}},
     ),
+    "no wait for an unreachable node": (
+        {"spec__replaceUnreachableAfterSeconds": 0},
+        "spec.replaceUnreachableAfterSeconds: Invalid value: 0",
+        {"spec__replaceUnreachableAfterSeconds": 1},
+    ),
     "no wait at all": (
         {BACKOFF: {"initialSeconds": 0}},
         "spec.failurePolicy.backoff.initialSeconds: Invalid value: 0 ... greater than or equal to 1",

@@ -51,10 +51,10 @@ class Kubelet:
     def __init__(self, stage: Stage) -> None:
         self._stage = stage
 
-    async def start(self, pod: Object) -> None:
-        """Bind the pod to a node and let its container run."""
+    async def start(self, pod: Object, node: str = "node-1") -> None:
+        """Bind the pod to a node, which need not exist, and let its container run."""
         name = pod["metadata"]["name"]
-        binding = {"metadata": {"name": name}, "target": {"kind": "Node", "name": "node-1"}}
+        binding = {"metadata": {"name": name}, "target": {"kind": "Node", "name": node}}
         await self._stage.call("POST", self._stage.path("pods", name, "binding"), binding)
         await self._write(name, captured("exit0-a", "Running"), "")
 

@@ -29,6 +29,17 @@ class Story:
         assert isinstance(step, Wait | Forget)
         return step
 
+    def pass_time(self, *, seconds: float) -> None:
+        """Let time pass as the operator lives it: it wakes whenever it asked to be woken."""
+        end = self.world.now + timedelta(seconds=seconds)
+        self.settle()
+        while self.operator.wake_at is not None and self.operator.wake_at < end:
+            assert self.operator.wake_at > self.world.now, "waiting for a moment that has passed"
+            self.world.now = self.operator.wake_at
+            self.settle()
+        self.world.now = end
+        self.settle()
+
     def restart(self, *, behind: int = 0) -> None:
         """The operator dies; the next one knows nothing but what it lists, from `behind` events ago."""
         said = self.operator.events

@@ -62,7 +62,8 @@ class World:
         self.pods: dict[str, Json] = {}
         self.nodes: dict[str, str] = {"node-1": "ready", "node-2": "ready"}
         self.node_labels: dict[str, dict[str, str]] = {}
-        self.unknown_since: dict[str, datetime] = {}
+        self.ready_since: dict[str, datetime] = {}
+        """Since when a node's Ready is what it is."""
         self.log: list[tuple[str, str, Json]] = []
         """Watch events of all kinds: (kind, type, object)."""
         self.written: list[tuple[Json, Json]] = []
@@ -123,10 +124,10 @@ class World:
             return Answer(404)
         if state == "forbidden":
             return Answer(403)
-        ready = "True" if state == "ready" else "Unknown"
+        ready = {"ready": "True", "unknown": "Unknown"}.get(state, "False")
         condition = {"type": "Ready", "status": ready}
-        if name in self.unknown_since:
-            condition["lastTransitionTime"] = timestamp(self.unknown_since[name])
+        if name in self.ready_since:
+            condition["lastTransitionTime"] = timestamp(self.ready_since[name])
         metadata = {"name": name, "labels": self.node_labels.get(name, {})}
         return Answer(200, {"metadata": metadata, "status": {"conditions": [condition]}})
 
@@ -136,6 +137,15 @@ class World:
         pod = self.pods.pop(name)
         pod["metadata"].setdefault("deletionTimestamp", timestamp(self.now))
         return self._changed("pod", pod, "DELETED")
+
+    def cut_off(self, node: str) -> None:
+        """From now on nothing is heard of the node; what runs there runs on."""
+        self.nodes[node] = "unknown"
+        self.ready_since[node] = self.now
+
+    def hear_again(self, node: str) -> None:
+        self.nodes[node] = "ready"
+        self.ready_since.pop(node, None)
 
     def bind(self, name: str, node: str) -> None:
         self.pods[name]["spec"]["nodeName"] = node
