@@ -63,9 +63,9 @@ class Operator:
         self.cache = Cache()
         self.queue: KeyQueue[Key] = KeyQueue()
         self.witness = WatchWitness(stale_seconds)
-        self.intake = Intake(self.cache, self.queue, self.witness, utc_now)
         self.events = EventPoster(client, identity)
         self.resync = Resync(client, self.cache, self.queue, self.witness, utc_now, namespaces)
+        self.intake = Intake(self.cache, self.queue, self.witness, utc_now, self.resync.listed_anew)
         applier = Applier(client, self.cache, self.events, self.witness, utc_now)
         self.workers = [Worker(self.queue, self.cache, applier, utc_now, number) for number in range(workers)]
 

@@ -6,16 +6,21 @@ the watch, since it should have come by itself. Every task is then decided anew,
 about nothing new costs no request, and one that a bug or a lost timer has left behind goes on.
 
 A list that breaks off changes nothing: only a whole one proves an absence.
+
+The same comparison is made at once when the transport has listed anew, as it does after every broken watch: it reports
+what is there, and never what went away meanwhile. A pod that vanished while the API server was down would else be
+found minutes later.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Sequence
 from datetime import datetime
-from typing import Final
+from typing import Any, Final
 
 from waypost import contract
 from waypost_operator.runtime.cache import Cache
@@ -29,7 +34,9 @@ logger = logging.getLogger(__name__)
 
 SPREAD_SECONDS: Final = 30.0
 """Over how long the tasks that nothing happened to are decided again."""
-RETRY_SECONDS: Final = 10.0
+RETRY_SECONDS: Final = 5.0
+BURST_SECONDS: Final = 0.2
+"""A new list comes as one event for each object: one sweep for all of them, behind the last."""
 
 
 class Resync:
@@ -52,29 +59,47 @@ class Resync:
         self._namespaces = tuple(namespaces) or ("",)
         self.succeeded = time.monotonic()
         """When the last whole sweep ended; the health check looks at it."""
+        self._relisted = asyncio.Event()
+
+    def listed_anew(self) -> None:
+        """The transport shows an object of a new list: compare soon."""
+        self._relisted.set()
 
     async def run(self, period: float) -> None:
-        """Sweep every `period` seconds, for ever; a failed sweep is tried again sooner."""
+        """Sweep every `period` seconds, for ever, and behind each new list; a failed sweep is tried again sooner."""
+        due = time.monotonic() + period
         while True:
-            await asyncio.sleep(period)
-            while not await self._try():
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._relisted.wait(), max(0.0, due - time.monotonic()))
+            whole = not self._relisted.is_set()
+            while self._relisted.is_set():
+                self._relisted.clear()
+                await asyncio.sleep(BURST_SECONDS)
+            while not await self._try(self.sweep(SPREAD_SECONDS) if whole else self.compare()):
                 await asyncio.sleep(min(period, RETRY_SECONDS))
+            if whole:
+                due = time.monotonic() + period
 
-    async def _try(self) -> bool:
+    async def _try(self, sweeping: Coroutine[Any, Any, object]) -> bool:
         try:
-            await self.sweep(spread=SPREAD_SECONDS)
+            await sweeping
         except ListError as error:
             logger.warning("%s", error)
             return False
         return True
 
-    async def sweep(self, spread: float = 0.0) -> None:
-        """One whole sweep; raises ListError. All tasks are decided again within `spread` seconds."""
-        began = time.monotonic()
+    async def compare(self) -> int:
+        """List everything and wake the tasks to which that is news; how many objects there are. Raises ListError."""
         count = 0
         for namespace in self._namespaces:
             count += await self._sweep_tasks(namespace)
             count += await self._sweep_pods(namespace)
+        return count
+
+    async def sweep(self, spread: float = 0.0) -> None:
+        """One whole sweep; raises ListError. All tasks are decided again within `spread` seconds."""
+        began = time.monotonic()
+        count = await self.compare()
         keys = sorted(self._cache.keys())
         for place, key in enumerate(keys):
             self._queue.add(key, spread * place / len(keys))

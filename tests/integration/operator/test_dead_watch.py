@@ -1,4 +1,4 @@
-"""A watch that is open and tells nothing: the sweep goes on with the work, and the health check asks for a restart."""
+"""A watch that tells nothing, or breaks: the sweep goes on with the work, and the health check asks for a restart."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from kubernetes.aio.config import load_kube_config
 
 from tests.cluster import ControlPlane
 from tests.cluster.asking import free_ports
+from tests.cluster.waiting import wait_for
 from tests.witness.apiproxy import ApiProxy, Request
 from waypost_operator import handlers
 from waypost_operator.runtime.operator import Operator
@@ -47,6 +48,32 @@ class DeafProxy(ApiProxy):
         return silent
 
 
+class ExpiringProxy(ApiProxy):
+    """A proxy that ends every watch as expired while `expired` is set, as an API server does that has lost the changes
+    in between; lists and the rest go through."""
+
+    def __init__(self, kubeconfig: Path) -> None:
+        super().__init__(kubeconfig)
+        self.expired = threading.Event()
+        self.told = 0
+
+    async def _stream(self, incoming: web.Request, request: Request) -> web.StreamResponse:
+        if "watch" not in incoming.query:
+            return await super()._stream(incoming, request)
+        if not self.expired.is_set():
+            passing = asyncio.ensure_future(super()._stream(incoming, request))
+            while not self.expired.is_set():
+                if (await asyncio.wait({passing}, timeout=0.05))[0]:
+                    return passing.result()
+            passing.cancel()
+            if incoming.transport is not None:
+                incoming.transport.abort()
+            return web.Response(status=503)
+        self.told += 1
+        status = {"kind": "Status", "apiVersion": "v1", "status": "Failure", "code": 410, "reason": "Expired"}
+        return web.json_response({"type": "ERROR", "object": {**status, "message": "too old resource version"}})
+
+
 @pytest.fixture
 def proxy(plane: ControlPlane) -> Iterator[DeafProxy]:
     proxy = DeafProxy(plane.kubeconfig)
@@ -65,6 +92,25 @@ async def test_what_a_silent_watch_hides_is_found_by_the_sweep(
     assert status["state"] == "Succeeded"
     assert status["counts"]["failures"] == 0
     assert status["attempts"][0]["outcome"] in ("Preempted", "Unknown"), "the pod may be gone before a sweep sees it"
+
+
+async def test_a_pod_that_vanished_while_no_watch_told_it_is_missed_at_once(
+    stage: Stage, kubelet: Kubelet, plane: ControlPlane, launch: Callable[..., OperatorProcess], tmp_path: Path
+) -> None:
+    proxy = ExpiringProxy(plane.kubeconfig)
+    with proxy:
+        launch("--resync-seconds", "3600", kubeconfig=proxy.kubeconfig(tmp_path / "proxied"), leader=False)
+        await stage.apply("train")
+        pod = await stage.pod("train-1")
+        await kubelet.start(pod)
+        await stage.status("train", lambda status: status["attempts"][0].get("started"), "attempt 1 runs")
+        proxy.expired.set()
+        wait_for("both watches to expire", lambda: proxy.told >= 2, seconds=10)
+        await kubelet.remove(pod)
+        proxy.expired.clear()
+        await stage.pod("train-2", seconds=30)
+        status = await stage.status("train", lambda status: status.get("attempt") == 2, "attempt 2 recorded")
+    assert status["attempts"][0]["rule"] == "Vanished"
 
 
 def health(port: int) -> int:
