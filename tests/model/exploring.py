@@ -1,4 +1,10 @@
-"""Visit every world that can be reached, breadth first: so the first counterexample of each kind is a shortest one."""
+"""Visit every world that can be reached, breadth first: so the first counterexample of each kind is a shortest one.
+
+A world is some 3 KB. Where nothing is expected to be found, no way needs to be told, and of the worlds visited only
+their hashes of 64 bits are kept (*hash compaction*, as in SPIN): a hundred bytes each. Two worlds with one hash would
+be taken for one, and what lies behind the second not be seen: for five million worlds the odds are one in a million,
+and other ones at each run, for Python salts its hashes.
+"""
 
 from __future__ import annotations
 
@@ -124,13 +130,19 @@ class Model:
 
 
 def explore(
-    rules: Rules, *, max_states: int = 5_000_000, seconds: float = 3600, usable: bool = False, to_first: bool = False
+    rules: Rules,
+    *,
+    max_states: int = 5_000_000,
+    seconds: float = 3600,
+    usable: bool = False,
+    to_first: bool = False,
+    compact: bool = False,
 ) -> Result:
     """Visit everything within the bounds of `rules`; `usable` asks for I9 in every world, `to_first` ends the
-    search at the first broken invariant."""
+    search at the first broken invariant, `compact` keeps hashes only and so can't tell the way to it."""
     model, began = Model(rules), time.monotonic()
     start = first_world(rules)
-    came_from: dict[World, tuple[World, tuple[Any, str, str]] | None] = {start: None}
+    visited: _Ways | _Hashes = _Hashes(start) if compact else _Ways(start)
     queue, found, ends, transitions, exhausted = deque([start]), dict[str, Found](), Counter[str](), 0, True
     while queue:
         world = queue.popleft()
@@ -139,7 +151,7 @@ def explore(
             at = world.processes[who].at if isinstance(who, int) else ""
             try:
                 then = step()
-                if then in came_from:
+                if then in visited:
                     continue
                 invariants.check(rules, then)
                 if usable:
@@ -147,26 +159,64 @@ def explore(
             except Broken as broken:
                 name = str(broken).split()[0]
                 if name not in found:
-                    found[name] = Found(str(broken), [*_way_to(came_from, world), _in_words(who, at, label)])
+                    found[name] = Found(str(broken), [*visited.way_to(world), _in_words(who, at, label)])
                 if to_first:
-                    return Result(len(came_from), transitions, False, found, time.monotonic() - began, ends)
+                    return Result(len(visited), transitions, False, found, time.monotonic() - began, ends)
                 continue
-            came_from[then] = (world, (who, at, label))
+            visited.add(then, world, (who, at, label))
             queue.append(then)
             if isinstance(who, int):
                 ends[then.processes[who].at] += 1
-        if len(came_from) > max_states or time.monotonic() - began > seconds:
+        if len(visited) > max_states or time.monotonic() - began > seconds:
             exhausted = False
             break
-    return Result(len(came_from), transitions, exhausted, found, time.monotonic() - began, ends)
+    return Result(len(visited), transitions, exhausted, found, time.monotonic() - began, ends)
 
 
-def _way_to(came_from: dict[World, tuple[World, tuple[Any, str, str]] | None], world: World) -> list[str]:
-    way = []
-    while (step := came_from[world]) is not None:
-        world, words = step
-        way.append(_in_words(*words))
-    return way[::-1]
+class _Ways:
+    """The worlds visited, and how each was reached first."""
+
+    def __init__(self, start: World) -> None:
+        self._came_from: dict[World, tuple[World, tuple[Any, str, str]] | None] = {start: None}
+
+    def __contains__(self, world: World) -> bool:
+        return world in self._came_from
+
+    def __len__(self) -> int:
+        return len(self._came_from)
+
+    def add(self, world: World, before: World, words: tuple[Any, str, str]) -> None:
+        """Visit a world, by a step from another one."""
+        self._came_from[world] = (before, words)
+
+    def way_to(self, world: World) -> list[str]:
+        """The steps from the start."""
+        way = []
+        while (step := self._came_from[world]) is not None:
+            world, words = step
+            way.append(_in_words(*words))
+        return way[::-1]
+
+
+class _Hashes:
+    """Of the worlds visited only the hashes."""
+
+    def __init__(self, start: World) -> None:
+        self._seen = {hash(start)}
+
+    def __contains__(self, world: World) -> bool:
+        return hash(world) in self._seen
+
+    def __len__(self) -> int:
+        return len(self._seen)
+
+    def add(self, world: World, _before: World, _words: tuple[Any, str, str]) -> None:
+        """Visit a world."""
+        self._seen.add(hash(world))
+
+    def way_to(self, _world: World) -> list[str]:
+        """Not known."""
+        return ["(explore it again, and keep the ways)"]
 
 
 def _in_words(who: Any, at: str, label: str) -> str:

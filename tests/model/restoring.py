@@ -11,7 +11,7 @@ from functools import partial
 
 from tests.model import invariants
 from tests.model.appending import Role, Step
-from tests.model.world import DELETED, FENCE, ZERO, Broken, World, read_on, survey
+from tests.model.world import DELETED, FENCE, UNSETTLED, ZERO, Broken, World, read_on, survey
 
 FROM = -10
 """The parent of a checkpoint that began from FROM's checkpoint k is FROM - k."""
@@ -27,13 +27,13 @@ class Restoring(Role):
         elif self.rules.restores == "list":
             for lag in (0, 1, 2):
                 yield f"lists, {lag} behind", partial(self._resumes, world, index, survey(world, lag).newest)
-        elif self.rules.any_restore and process.candidate == -2 and process.known.live:
+        elif self.rules.any_restore and process.candidate == UNSETTLED and process.known.live:
             for number in process.known.live:
                 yield f"reads {number}", partial(self._reads, world, index, number)
         elif self.rules.origin != "none" and not process.known.live:
             yield from self._from_origin(world, index)
         else:
-            number = process.known.newest if process.candidate == -2 else process.candidate
+            number = process.known.newest if process.candidate == UNSETTLED else process.candidate
             yield f"reads {number}", partial(self._reads, world, index, number)
 
     def _reads(self, world: World, index: int, number: int) -> World:
@@ -42,7 +42,7 @@ class Restoring(Role):
             return self._resumes(world, index, number)
         if not self.rules.restore_looks_again:
             raise Broken(f"I1r writer {index} restores {number} and finds packs gone")
-        tip = number if process.candidate == -2 else process.tip
+        tip = number if process.candidate == UNSETTLED else process.tip
         return world.become(index, process._replace(at="looking again", candidate=number, tip=tip))
 
     def _looks_again(self, world: World, index: int) -> World:
@@ -51,7 +51,7 @@ class Restoring(Role):
         fences = [entry for entry in met if entry.kind == FENCE]
         if fences:
             ended = "store deleted" if fences[-1].attempt == DELETED else "fenced"
-            return world.become(index, process._replace(at=ended, candidate=-2))
+            return world.become(index, process._replace(at=ended, candidate=UNSETTLED))
         if process.candidate not in known.live:
             return world.become(index, process._replace(at="restoring", candidate=known.newest, tip=known.newest))
         if not self.rules.mishaps and not world.changed:
@@ -77,14 +77,14 @@ class Restoring(Role):
 
     def _resumes(self, world: World, index: int, number: int) -> World:
         process = world.processes[index]
-        tip = number if process.candidate == -2 else process.tip
+        tip = number if process.candidate == UNSETTLED else process.tip
         invariants.check_fallback(world, index, tip, number)
         step = world.log[number].step if number >= 0 else 0
         then = "collecting" if self.rules.collect != "no" and self.rules.collect_when == "restored" else "idle"
         if self.rules.restores == "list":
             then = "idle"
         return world.become(
-            index, process._replace(at=then, base=number, root=number, step=step, candidate=-2, tip=ZERO)
+            index, process._replace(at=then, base=number, root=number, step=step, candidate=UNSETTLED, tip=ZERO)
         )
 
     def _from_origin(self, world: World, index: int) -> Iterator[Step]:
@@ -97,10 +97,10 @@ class Restoring(Role):
                 yield "FROM fails", partial(self._resumes, world, index, ZERO)
             else:
                 yield "FROM fails", partial(world.become, index, process._replace(at="storage error"))
-        elif process.candidate == -2:
+        elif process.candidate == UNSETTLED:
             yield "lists FROM", partial(world.become, index, process._replace(candidate=world.origin.live[-1]))
         elif process.candidate in world.origin.live:
-            chosen = world.become(index, process._replace(candidate=-2))
+            chosen = world.become(index, process._replace(candidate=UNSETTLED))
             yield "reads FROM", partial(self._resumes, chosen, index, FROM - process.candidate)
         else:
-            yield "FROM's was pruned", partial(world.become, index, process._replace(candidate=-2))
+            yield "FROM's was pruned", partial(world.become, index, process._replace(candidate=UNSETTLED))

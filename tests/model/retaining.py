@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tests.model.rules import Rules
-from tests.model.world import CHECKPOINT, FENCE, NOBODY, UNREADABLE, Known, Pack, World
+from tests.model.world import CHECKPOINT, FENCE, NOBODY, UNREADABLE, UNSETTLED, Known, Pack, World
 
 
 def outdated(
@@ -40,7 +40,7 @@ def condemned(world: World, pruned: frozenset[int], known: Known) -> tuple[Pack 
 def base_of_the_running(rules: Rules, world: World, known: Known) -> int | None:
     """What the newest fence's attempt resumed from, as the log tells; None while it may have been anything."""
     if known.fence == NOBODY or known.completed or rules.cli_base == "unknown":
-        return -2
+        return UNSETTLED
     base = None
     for number in range(known.seen, -1, -1):
         entry = world.standing(number)
@@ -50,7 +50,7 @@ def base_of_the_running(rules: Rules, world: World, known: Known) -> int | None:
             base = entry.parent
         elif entry.kind == FENCE:
             break
-    return -2 if base is None and rules.cli_base == "committed" else base
+    return UNSETTLED if base is None and rules.cli_base == "committed" else base
 
 
 def collected(rules: Rules, world: World, index: int, known: Known) -> tuple[Pack | int, ...]:

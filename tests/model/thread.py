@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from functools import partial
 
 from tests.model.appending import Step
-from tests.model.world import Entry, Known, World
+from tests.model.world import UNSETTLED, Entry, Known, World
 from tests.model.writer import Writer
 
 
@@ -36,7 +36,7 @@ class Pruning(Writer):
     def steps(self, world: World, index: int) -> Iterator[Step]:
         process, owner = world.processes[index], world.processes[self.me(world, index)]
         if process.at in ("outside", "pruning"):
-            if owner.root != -2 and not (self.rules.lock and owner.air is not None):
+            if owner.root != UNSETTLED and not (self.rules.lock and owner.air is not None):
                 yield "prunes", partial(self._prunes, world, index)
         elif process.at != "idle":
             yield from super().steps(world, index)

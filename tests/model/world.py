@@ -17,6 +17,8 @@ UNREADABLE: Final = "unreadable"
 
 ZERO: Final = -1
 """The parent of a checkpoint that began from nothing."""
+UNSETTLED: Final = -3
+"""No number of an entry yet. Not -2, whose hash is the same as that of -1: worlds are told apart by their hashes."""
 NOBODY: Final = -1
 DELETED: Final = 1000
 """The attempt of the FENCE that deletes a store."""
@@ -108,9 +110,9 @@ class Process(NamedTuple):
     step: int = 0
     base: int = ZERO
     """The parent of the next checkpoint."""
-    root: int = -2
-    """What was restored at the start; -2 before."""
-    candidate: int = -2
+    root: int = UNSETTLED
+    """What was restored at the start; UNSETTLED before."""
+    candidate: int = UNSETTLED
     tip: int = ZERO
     """Where a fall-back along the parents began."""
     collected: bool = False

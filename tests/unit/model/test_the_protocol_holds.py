@@ -8,6 +8,7 @@ from tests.model.exploring import explore
 from tests.model.held import HELD
 from tests.model.holes import HOLES
 from tests.model.runs import Run
+from tests.model.world import UNSETTLED, ZERO
 
 pytestmark = pytest.mark.deep
 
@@ -30,3 +31,16 @@ def test_the_rules_hold_in_every_world_that_can_be_reached(run: Run) -> None:
         [f"{found.what}:\n  " + "\n  ".join(found.steps) for found in result.found.values()]
     )
     assert result.exhausted, f"{run.name} isn't small any more: choose smaller bounds for it"
+
+
+def test_hashes_alone_tell_the_worlds_apart() -> None:
+    assert hash(UNSETTLED) != hash(ZERO), "Python gives -1 and -2 the same hash"
+    [rules] = [run.small for run in HELD if run.name == "R1" and run.small]
+    whole, compact = explore(rules), explore(rules, compact=True)
+    assert (whole.states, whole.transitions, whole.ends) == (compact.states, compact.transitions, compact.ends)
+
+
+def test_what_breaks_is_seen_by_hashes_too() -> None:
+    [hole] = [run for run in HOLES if run.name == "L2"]
+    assert set(explore(hole.rules, compact=True).found) <= hole.breaks
+    assert explore(hole.rules, compact=True).found
