@@ -80,11 +80,19 @@ class History:
         self._top = max(self._top, live.newest or 0)
         gone = self.live.without(live)
         self.live = live
+        self._bridge({number: fact.parent for number in gone if (fact := self._facts.pop(number, None))})
         for number in gone:
-            self._facts.pop(number, None)
             self._uploads.pop(number, None)
             self._unreadable.discard(number)
             self._light.discard(number)
+
+    def _bridge(self, parents: Mapping[int, int | None]) -> None:
+        """Of those whose parents are gone, the nearest ancestor that isn't becomes the parent: the line holds."""
+        for fact in [fact for fact in self._facts.values() if fact.parent in parents]:
+            ancestor = fact.parent
+            while ancestor is not None and ancestor in parents:
+                ancestor = parents[ancestor]
+            self._facts[fact.sequence] = dataclasses.replace(fact, parent=ancestor)
 
     def learn(self, entry: Checkpoint, uploads: frozenset[Upload] | None) -> None:
         """A live checkpoint whose entry is at hand; `uploads` is None where what it names can't be found out."""

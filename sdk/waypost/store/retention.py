@@ -168,8 +168,10 @@ def _lineage(
 ) -> tuple[list[Fact], list[int]]:
     """The line of parents from `newest` down, as far as it is known, and the live ones that it leaves aside.
 
-    Where a parent isn't live any more, or can't be read, the line goes on with the next lower one, as a restore would:
-    what a fall-back left aside is pruned first, so nothing else is likely to stand there.
+    Where a parent isn't live any more, or can't be read, the line is taken to go on with the next lower one: what a
+    fall-back left aside is pruned first, so nothing else is likely to stand there. But it may, if it was pinned or
+    earlier attempts pruned nothing. Where both that one and what it would leave aside may be the ancestor, the line
+    ends, and what is below stays: better too much than the wrong one.
     """
     line, aside = [newest], []
     for number in live:
@@ -182,11 +184,21 @@ def _lineage(
         if number > parent:
             if fact is not None:
                 aside.append(number)
-        elif fact is None:
+        elif fact is None or (number < parent and _leaves_one_aside(fact, live, unreadable)):
             break
         else:
             line.append(fact)
     return line, sorted(aside)
+
+
+def _leaves_one_aside(fact: Fact, live: Sequences, unreadable: Collection[int]) -> bool:
+    """Whether a live one stands between this one and its parent."""
+    if fact.parent is None:
+        return False
+    between = live.below(fact.sequence)
+    while between is not None and between in unreadable:
+        between = live.below(between)
+    return between is not None and between > fact.parent
 
 
 def _require_count(name: str, value: object, most: int) -> None:
