@@ -45,6 +45,17 @@ def test_a_confirmed_save_stands_in_the_log_with_its_content(backend: SteppedBac
     assert backend.log() == ["FENCE", "CHECKPOINT"]
 
 
+def test_entries_are_numbered_without_a_gap(backend: SteppedBackend) -> None:
+    """A number that is left free would be a zombie's to commit at, behind another attempt's FENCE."""
+    first = Process(backend)
+    second = Process(backend, attempt=2)
+    assert [second.save(b"%d" % step).sequence for step in range(3)] == [3, 4, 5]
+    second.complete()
+    assert sorted(backend.objects)[1:] == ["log/" + str(10**20 - 1 - number) + ".json" for number in range(6, 0, -1)]
+    with pytest.raises(FencedError):
+        first.save(b"late")
+
+
 def test_a_lost_reply_is_found_to_be_our_own_success(backend: SteppedBackend) -> None:
     process = Process(backend)
     backend.plan("put_new", LOG, lose_answer)

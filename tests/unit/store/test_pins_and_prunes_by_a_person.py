@@ -64,6 +64,18 @@ def test_pinning_twice_and_unpinning_what_is_not_pinned_append_nothing(backend: 
     assert backend.log() == ["FENCE", "CHECKPOINT", "CHECKPOINT", "PIN"]
 
 
+def test_pins_add_up_and_an_unpin_takes_back_one(backend: SteppedBackend) -> None:
+    process = saved(backend, 3)
+    person = bystander(backend)
+    for sequence in (2, 4, 3):
+        person.pin(sequence)
+    assert list(person.pinned) == [4, 3, 2]
+    person.unpin(3)
+    assert list(person.pinned) == [4, 2]
+    process.save(b"next")
+    assert list(person.pinned) == [4, 2], "an entry of the running attempt carries them on"
+
+
 def test_what_is_not_live_cannot_be_pinned(backend: SteppedBackend) -> None:
     saved(backend, 1)
     for sequence in (1, 3, 99):
