@@ -39,6 +39,7 @@ RAN_SECONDS = 1.0
 """How long a pod has run before it is evicted."""
 PATIENCE_SECONDS = 900.0
 SUBJECT = "bench-subject"
+_RUN_IS_OVER: Json = {"kind": "no pod"}
 ENDS_WITH_143 = ["python", "-c", "import signal, sys; signal.signal(15, lambda *_: sys.exit(143)); signal.pause()"]
 
 
@@ -115,7 +116,8 @@ class Stand:
 
     def table(self) -> list[str]:
         """Rows for docs/benchmarks.md."""
-        record = [json.loads(line) for line in self.scene.record.read_text(encoding="utf-8").splitlines()]
+        text = self.scene.record.read_text(encoding="utf-8")
+        record = [json.loads(line) for line in text[: text.rfind("\n")].splitlines()]
         rows = [
             "| what relaunches | relaunches | to created: p50 | p99 | largest | to running: p50 | p99 |",
             "|---|---|---|---|---|---|---|",
@@ -163,7 +165,7 @@ class Stand:
 
         def ask() -> Json | None:
             if self._over.is_set():
-                return {}
+                return _RUN_IS_OVER
             for pod in self.scene.recorder.all_of("Pod"):
                 metadata = pod["metadata"]
                 mine = (metadata.get("labels") or {}).get(SUBJECT) == subject.name
@@ -176,7 +178,8 @@ class Stand:
                     return pod
             return None
 
-        return wait_for(f"a pod of {subject.name} that runs", ask, PATIENCE_SECONDS) or None
+        pod = wait_for(f"a pod of {subject.name} that runs", ask, PATIENCE_SECONDS)
+        return None if pod is _RUN_IS_OVER else pod
 
     def _task(self, name: str) -> Subject:
         # Far more steps than any run gets through, each saved: every attempt makes progress.
