@@ -1,4 +1,4 @@
-"""Mode "scoped": a store whose place has no conditional writes. Put, then LIST before believing (rule 11, H9)."""
+"""Mode "scoped", a store whose place has no conditional writes: starting and reading (rule 11, H9)."""
 
 from __future__ import annotations
 
@@ -6,14 +6,12 @@ from collections.abc import Callable
 
 import pytest
 
+from tests.unit.store.scoped_place import entries, once, scoped_place
 from tests.unit.store.stepped import (
-    BUDGET,
     Overwriting,
     Process,
     World,
-    format_file,
     large,
-    lose_answer,
     read,
     refuse,
 )
@@ -21,55 +19,27 @@ from waypost.backends.protocol import UnreachableError
 from waypost.checkpoints import Checkpoints
 from waypost.errors import (
     AttemptRefusedError,
-    CheckpointPrunedError,
     CompletedError,
-    ConfigurationError,
     CorruptCheckpointError,
     FencedError,
     StorageError,
     StoreDeletedError,
 )
 from waypost.store import keys
-from waypost.store.calls import Calls
-from waypost.store.entries import DELETED_ATTEMPT, Base, Checkpoint, Entry, Fence, Prune, decode
-from waypost.store.format import Mode
+from waypost.store.entries import DELETED_ATTEMPT, Fence
 from waypost.store.retention import Retention
-from waypost.store.scoped import ScopedJournal
-from waypost.store.scopes import LONG_ROW, MAX_ROW, NO_SCOPES, Scope, Scopes, placed
-from waypost.store.sequences import NOTHING, Sequences
+from waypost.store.scopes import Scope, Scopes, placed
+from waypost.store.sequences import NOTHING
 from waypost.store.sources import look
 from waypost.store.start import IssuedFences
 
 
 @pytest.fixture
 def place() -> Overwriting:
-    made = Overwriting()
-    made.objects[keys.FORMAT_KEY] = format_file(Mode.SCOPED)
-    return made
+    return scoped_place()
 
 
-def entries(place: Overwriting) -> list[tuple[int, str, int]]:
-    """Attempt, type and number of everything in the log, oldest first."""
-    found = []
-    for key in sorted(place.objects, reverse=True):
-        if (at := placed(key)) is not None:
-            entry = decode(place.objects[key], at[1])
-            found.append((entry.attempt, entry.type, entry.sequence))
-    return found
-
-
-def once(place: Overwriting, operation: str, prefix: str, act: Callable[[], object]) -> None:
-    """Another process acts right before the next request of this kind."""
-
-    def before(happening: str, key: str) -> None:
-        if happening == operation and key.startswith(prefix):
-            place.before = lambda operation, key: None
-            act()
-
-    place.before = before
-
-
-# --- Starting --------------------------------------------------------------------------------------------------------
+# --- Starting ---------------------------------------------------------------------------------------------------------
 
 
 def test_a_store_begins_with_fence_and_base(place: Overwriting) -> None:
@@ -202,142 +172,7 @@ def test_a_deleted_store_says_so(place: Overwriting) -> None:
             act()
 
 
-# --- Appending -------------------------------------------------------------------------------------------------------
-
-
-def test_a_zombie_is_fenced_for_ever_and_nothing_of_it_is_restored(place: Overwriting) -> None:
-    zombie = Process(place)
-    zombie.save(b"one")
-    successor = Process(place, attempt=2)
-    for _ in range(2):
-        with pytest.raises(FencedError, match=r"attempt 1 \(fence 2\) of .* was overtaken by attempt 2"):
-            zombie.save(b"zombie's")
-    assert read(place) == (3, b"one")
-    assert successor.save(b"two").sequence == 5
-    assert Process(place, attempt=3).restore() == (5, b"two")
-
-
-def test_a_fence_that_arrives_with_the_save_fences(place: Overwriting) -> None:
-    first = Process(place)
-    once(place, "list", keys.LOG, lambda: Process(place, attempt=2))
-    with pytest.raises(FencedError):
-        first.save(b"too late")
-
-
-def test_a_zombie_that_restores_ends_as_fenced_and_never_falls_back(place: Overwriting) -> None:
-    first = Process(place)
-    first.save(large(b"one"))
-    zombie = Process(place, attempt=2)
-    Process(place, attempt=3)
-    for key in place.packs():
-        place.delete(key)
-    with pytest.raises(FencedError, match="while it was restoring"):
-        zombie.restore()
-
-
-def test_a_save_whose_listing_fails_is_unknown_and_its_number_is_spent(place: Overwriting) -> None:
-    process = Process(place)
-    place.plan("list", keys.LOG, refuse)
-    with pytest.raises(StorageError) as failed:
-        process.save(b"one")
-    assert failed.value.outcome == "unknown"
-    assert process.save(b"two").sequence == 4
-    assert read(place) == (4, b"two")
-
-
-def test_a_save_that_lands_after_it_was_given_up_is_not_live(place: Overwriting) -> None:
-    process = Process(place)
-    place.plan("put", keys.LOG, *[place.hang] * 50)
-    with pytest.raises(StorageError) as failed:
-        process.save(b"one")
-    assert failed.value.outcome == "unknown"
-    place._plans.clear()
-    assert process.save(b"two").sequence == 4
-    place.deliver()
-    assert read(place) == (4, b"two")
-    assert (1, "CHECKPOINT", 3) in entries(place)
-    with pytest.raises(CheckpointPrunedError):
-        read(place, 3, strict=True)
-
-
-def test_a_save_refused_at_once_is_not_saved(place: Overwriting) -> None:
-    process = Process(place)
-    place.plan("put", keys.LOG, refuse)
-    with pytest.raises(StorageError) as failed:
-        process.save(b"one")
-    assert failed.value.outcome == "not saved"
-    place.plan("put", keys.LOG, lose_answer, refuse)
-    with pytest.raises(StorageError) as failed:
-        process.save(b"one")
-    assert failed.value.outcome == "unknown"
-
-
-def test_nothing_but_complete_follows_a_complete_of_unknown_outcome(place: Overwriting) -> None:
-    process = Process(place)
-    place.plan("list", keys.LOG, refuse)
-    with pytest.raises(StorageError):
-        process.complete()
-    with pytest.raises(StorageError, match="whether that stands is unknown"):
-        process.save(b"more")
-    process.complete()
-    with pytest.raises(CompletedError):
-        Process(place, attempt=2)
-
-
-class Lagging(Overwriting):
-    """Listings show what was there one write ago."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.lags = False
-        self._shown: list[str] = []
-
-    def list(self, prefix: str, start_after: str = "", limit: int = 1000) -> list[str]:
-        now = super().list(prefix, start_after, limit)
-        shown, self._shown = self._shown, now
-        return shown if self.lags else now
-
-
-def test_listings_that_lag_are_noticed_before_anything_is_confirmed() -> None:
-    place = Lagging()
-    place.objects[keys.FORMAT_KEY] = format_file(Mode.SCOPED)
-    process = Process(place)
-    place.lags = True
-    with pytest.raises(StorageError, match="a listing doesn't show an entry") as failed:
-        process.save(b"one")
-    assert failed.value.outcome == "unknown"
-    with pytest.raises(StorageError, match="a listing doesn't show an entry"):
-        Process(place, attempt=2)
-
-
-def test_nobody_appends_without_a_scope(place: Overwriting) -> None:
-    """A person's `prune` or `pin` has no fence, and nothing there would hold it off the running task."""
-    Process(place).save(b"one")
-    journal = ScopedJournal(Calls(place, World().seams(), BUDGET))
-    state = journal.survey()
-    entry = Prune(
-        sequence=journal.free_number(state),
-        attempt=0,
-        fence=0,
-        nonce="0",
-        time=World().seams().now(),
-        live=NOTHING,
-        pinned=NOTHING,
-        prunes=state.live,
-    )
-    with pytest.raises(ConfigurationError, match="only the running task itself may write"):
-        journal.put(entry)
-
-
-def test_no_two_writers_name_a_pack_alike(place: Overwriting) -> None:
-    for attempt in (1, 2, 3):
-        Process(place, attempt).save(large(b"the same"))
-    names = [key.removeprefix(keys.PACKS).split("-") for key in place.packs()]
-    assert len({(fence, ordinal) for fence, ordinal, _ in names}) == 3
-    assert all(keys.is_object_name("-".join(name)) and int(name[1]) > 10**6 for name in names)
-
-
-# --- Reading ---------------------------------------------------------------------------------------------------------
+# --- Reading ----------------------------------------------------------------------------------------------------------
 
 
 def test_damage_falls_back_along_the_parents_through_other_scopes(place: Overwriting) -> None:
@@ -416,94 +251,7 @@ def test_trouble_while_listing_is_an_error_and_not_an_empty_store(place: Overwri
         read(place)
 
 
-# --- The row of scopes -----------------------------------------------------------------------------------------------
-
-
-def test_names_and_keys_are_read_as_they_are_written() -> None:
-    scope = Scope(12, 3, "0123456789abcdef" * 2)
-    assert scope.name == "99999999999999999987-99999999999999999996-0123456789abcdef0123456789abcdef"
-    assert Scope.parse(scope.name) == scope
-    assert placed(scope.key(7)) == (scope, 7)
-    assert scope.key(7) == f"log/{scope.name}-99999999999999999992.json"
-    for other in (Scope(13, 1, "f" * 32), Scope(12, 4, "f" * 32), Scope(12, 3, "0" * 32)):
-        assert other.outranks(scope)
-        assert other.key(1) < scope.key(10**6), "and so it stands before it in a LIST"
-    for wrong in (
-        "log/x.json",
-        keys.log_key(5),
-        scope.key(7) + "/",
-        f"log/{'9' * 20}-{'9' * 20}-{'0' * 32}-{'9' * 20}.json",
-    ):
-        assert placed(wrong) is None
-
-
-def test_numbers_are_found_by_the_row() -> None:
-    first, second = Scope(1, 1, "0" * 32), Scope(2, 1, "0" * 32)
-    row = NO_SCOPES.followed_by(2, first, NOTHING).followed_by(6, second, Sequences.of([3]))
-    assert [row.holder(number) for number in (1, 2, 5, 6, 99)] == [None, first, first, second, second]
-    assert row.own == second
-    assert Scopes.from_json(row.to_json()) == row
-
-
-def test_a_long_row_loses_its_oldest_scopes_unless_something_is_live_there() -> None:
-    row, live = NO_SCOPES, Sequences.of([20])
-    for number in range(2, LONG_ROW + 100):
-        row = row.followed_by(number, Scope(number, 1, "0" * 32), live)
-    assert row.row[0][0] == 20
-    assert len(row.row) == LONG_ROW + 80
-    assert len(row.followed_by(10**6, Scope(10**6, 1, "0" * 32), Sequences.of([10**6 - 1])).row) == LONG_ROW
-
-
-@pytest.mark.parametrize(
-    "value", [None, {}, [1], [[1]], [[True, "x"]], [[1, "x"]], [[2, Scope(1, 1, "0" * 32).name]] * 2, [[0, "x"]]]
-)
-def test_a_row_that_makes_no_sense_is_no_row(value: object) -> None:
-    with pytest.raises(ValueError, match="scopes"):
-        Scopes.from_json(value)
-
-
-def test_too_many_scopes_with_something_live_are_a_clear_error(place: Overwriting) -> None:
-    scopes = Scopes(tuple((number, Scope(number, 1, "0" * 32)) for number in range(2, MAX_ROW + 2)))
-    last = scopes.own
-    assert last is not None
-    base: Entry = Base(
-        sequence=MAX_ROW + 1,
-        attempt=last.attempt,
-        fence=MAX_ROW + 1,
-        nonce="0",
-        time=World().seams().now(),
-        live=Sequences.of([2]),
-        pinned=NOTHING,
-        scopes=scopes,
-    )
-    place.objects[last.key(base.sequence)] = base.encode()
-    with pytest.raises(ConfigurationError, match="of more than 4000 different starts"):
-        Process(place, attempt=10**6)
-
-
-def test_the_largest_entry_still_fits() -> None:
-    scopes = Scopes(tuple((2**62 + number, Scope(2**62, number + 1, "0" * 32)) for number in range(MAX_ROW)))
-    entry = Checkpoint(
-        sequence=2**63 - 1,
-        attempt=1,
-        fence=1,
-        nonce="0" * 32,
-        time=World().seams().now(),
-        live=NOTHING,
-        pinned=NOTHING,
-        scopes=scopes,
-        step=1,
-        metrics={},
-        metadata={"x": "x" * keys.MAX_ANNOTATIONS},
-        parent=None,
-        size=0,
-        manifest={"packs": "x" * keys.MAX_INLINE},
-        data=b"x" * keys.MAX_INLINE,
-    )
-    assert len(entry.encode()) < keys.MAX_ENTRY
-
-
-# --- Through the public class ----------------------------------------------------------------------------------------
+# --- Through the public class -----------------------------------------------------------------------------------------
 
 
 def test_a_reader_that_was_there_before_the_store_finds_it_once_it_exists(place: Overwriting) -> None:
