@@ -2,7 +2,7 @@
 
     python -m tests.model [--seconds S] [--states N] [--way] [NAME ...]
 
-Each run is bounded by a number of worlds and by time; a bound that is hit is said. A world takes 3 KB of memory where a
+Each run is bounded by a number of worlds and by CPU time; a bound that is hit is said. A world takes 3 KB of memory where a
 hole is looked for, and 100 bytes where nothing is to be found; should something be, the run is done again for the way.
 """
 
@@ -22,7 +22,7 @@ def main() -> int:
     """0 when every hole was found and no rule broke."""
     parser = argparse.ArgumentParser(prog="make model", description=__doc__)
     parser.add_argument("names", nargs="*", help="only these runs (L1, F3 ...)")
-    parser.add_argument("--seconds", type=float, default=900, help="bound of each run")
+    parser.add_argument("--seconds", type=float, default=900, help="bound of each run, of CPU time")
     parser.add_argument("--states", type=int, default=8_000_000, help="bound of each run")
     parser.add_argument("--way", action="store_true", help="print the shortest way to each hole")
     arguments = parser.parse_args()
