@@ -2,8 +2,9 @@
 
     python -m tests.model [--seconds S] [--states N] [--way] [NAME ...]
 
-Each run is bounded by a number of worlds and by CPU time; a bound that is hit is said. A world takes 3 KB of memory where a
-hole is looked for, and 100 bytes where nothing is to be found; should something be, the run is done again for the way.
+Each run is bounded by a number of worlds and by CPU time; a bound that is hit is said. A world takes 3 KB of memory
+where a hole is looked for, and 100 bytes where nothing is to be found; should something be, the run is done again for
+the way.
 """
 
 from __future__ import annotations
