@@ -203,6 +203,16 @@ def _vanished(end: End, pod: Pod) -> Finding | NodeNeeded | None:
     return _by_node(end, pod, otherwise=Outcome.UNKNOWN, what=what)
 
 
+def _straggling(end: End, pod: Pod) -> Finding | NodeNeeded | None:
+    """The pod outlives its task container. On a healthy node other containers keep it; on one that goes down its
+    kubelet has ended the container and died before it could say why, so the exit code is no word of the program.
+    """
+    if pod.terminal or end.gone or pod.ended is None:
+        return None
+    judged = _by_node(end, pod, otherwise=Outcome.UNKNOWN, what="the container ended and the pod did not")
+    return judged if isinstance(judged, NodeNeeded) or judged.outcome is Outcome.PREEMPTED else None
+
+
 def _deleted(end: End, pod: Pod) -> Finding | NodeNeeded | None:
     if not evidence.deleted(pod):
         return None
@@ -272,6 +282,7 @@ RULES: tuple[tuple[str, Rule], ...] = (
     ("Disruption", _disrupted),
     ("Vanished", _vanished),
     ("PodDeleted", _deleted),
+    ("NodeInTrouble", _straggling),
     ("StopRequested", _stop_requested),
     ("InitContainerFailed", _init_failed),
     ("(a rule on exit codes)", _rule_on_the_exit_code),

@@ -3,6 +3,9 @@
 `Applier.carry_out` sends the one request of a step and puts the API server's answer into the cache, so that the
 next decision of the same worker is made from it at once, without waiting for the watch to echo it. What each answer
 means is the contract in `waypost_operator.decide`; here it stands as code, one method a step.
+
+What a live look shows counts as seen when it was asked for, not when its answer came: the answer may have been long
+under way, and nobody knows what happened since.
 """
 
 from __future__ import annotations
@@ -97,9 +100,10 @@ class Applier:
                 return AGAIN
 
     async def _write_status(self, key: Key, observed: Observed, step: WriteStatus) -> Outcome:
+        asked = self._clock()
         answer = await self._client.put_status(observed.task, step.resource_version, step.status)
         if isinstance(answer, Accepted):
-            self._cache.put_task(answer.object, self._clock(), confirmed=True)
+            self._cache.put_task(answer.object, asked, confirmed=True)
             self._witness.expect(Kind.TASK, answer.object)
             self._tell(observed.task, step.events)
             return AGAIN
@@ -146,12 +150,13 @@ class Applier:
 
     async def look_at_task(self, key: Key, identity: str) -> Outcome:
         """GET the task; it is gone if there is none of this name, or one of another UID."""
+        asked = self._clock()
         answer = await self._client.get(TASKS, key)
         if isinstance(answer, Accepted):
             if uid(answer.object) != identity:
                 self._cache.end_task(key, identity)
                 self._witness.gone(Kind.TASK, key)
-            self._cache.put_task(answer.object, self._clock(), confirmed=True)
+            self._cache.put_task(answer.object, asked, confirmed=True)
             return AGAIN
         if isinstance(answer, Refused) and answer.status == 404:
             self._cache.end_task(key, identity)
@@ -161,13 +166,14 @@ class Applier:
 
     async def look_at_pod(self, key: Key, name: str, identity: str) -> Outcome:
         """GET the pod; the one of this UID is gone if there is none of this name, or one of another UID."""
+        asked = self._clock()
         known_before = self._cache.pod_uid(Key(key.namespace, name))
         answer = await self._client.get(PODS, Key(key.namespace, name))
         if isinstance(answer, Accepted):
             found = uid(answer.object)
             for other in {identity, known_before} - {"", found}:
                 self._cache.absent_pod(key, name, other)
-            self._cache.read_pod(key, answer.object, self._clock())
+            self._cache.read_pod(key, answer.object, asked)
             return AGAIN
         if isinstance(answer, Refused) and answer.status == 404:
             for absent in {identity, known_before}:
@@ -177,12 +183,13 @@ class Applier:
         return Later(answer)
 
     async def _look_at_node(self, key: Key, step: LookAtNode) -> Outcome:
+        asked = self._clock()
         answer = await self._client.get(NODES, Key("", step.name))
         if isinstance(answer, Accepted):
-            seen = NodeSeen(step.name, NodeFate.PRESENT, answer.object, self._clock())
+            seen = NodeSeen(step.name, NodeFate.PRESENT, answer.object, asked)
         elif isinstance(answer, Refused) and answer.status in (403, 404):
             fate = NodeFate.GONE if answer.status == 404 else NodeFate.UNREADABLE
-            seen = NodeSeen(step.name, fate, at=self._clock())
+            seen = NodeSeen(step.name, fate, at=asked)
         else:
             return Later(answer)
         record = self._cache.record(key)

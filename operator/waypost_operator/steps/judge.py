@@ -10,13 +10,14 @@ from datetime import datetime
 
 from waypost.contract import ConditionReason, ConditionType, EventReason, Outcome
 from waypost_operator.model.decision import Decision, LookAtNode, LookAtPod, TaskEvent, Wait
+from waypost_operator.model.node import NodeSeen
 from waypost_operator.model.pod import Pod
 from waypost_operator.model.raw import seconds, timestamp
 from waypost_operator.model.status import Attempt, TaskStatus
 from waypost_operator.policy import backoff, budgets, completion, wording
 from waypost_operator.policy.classify import End, NodeNeeded, Verdict, classify
 from waypost_operator.policy.spot import is_spot
-from waypost_operator.policy.unreachable import unknown_since
+from waypost_operator.policy.unreachable import fresh, unknown_since
 from waypost_operator.steps import launch, unreachable
 from waypost_operator.steps.situation import Situation
 
@@ -65,7 +66,7 @@ def _book(s: Situation, pod: Pod | None, *, left_behind: str = "") -> Decision:
             pod=pod,
             gone=gone,
             left_behind=left_behind,
-            node=s.observed.nodes.get(s.status.pod_uid or ""),
+            node=_node(s),
             node_name=s.attempt.node or "",
             recoverable_exit_codes=frozenset(s.spec.failure_policy.recoverable_exit_codes),
             rules=s.spec.failure_policy.rules,
@@ -83,6 +84,12 @@ def _book(s: Situation, pod: Pod | None, *, left_behind: str = "") -> Decision:
     if ending is not None:
         return _over(s, status, ending)
     return _go_on(s, status, entry)
+
+
+def _node(s: Situation) -> NodeSeen | None:
+    """The node as a live look showed it just now; one from before the end is no evidence about it."""
+    node = s.observed.nodes.get(s.status.pod_uid or "")
+    return node if node is not None and fresh(node.at, s.now) else None
 
 
 def _over(s: Situation, status: TaskStatus, ending: completion.Ending) -> Decision:

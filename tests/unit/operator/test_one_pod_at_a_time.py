@@ -62,6 +62,43 @@ def test_a_container_s_end_is_no_verdict_while_a_lagging_watch_may_hide_the_pod_
     assert story.attempt(1)["outcome"] == Outcome.PREEMPTED
 
 
+@pytest.mark.parametrize(
+    ("state", "code", "outcome", "rule"),
+    [
+        ("not ready", 137, Outcome.PREEMPTED, "NodeInTrouble"),
+        ("unknown", 0, Outcome.PREEMPTED, "NodeInTrouble"),
+        ("ready", 137, Outcome.FAILED, "ExitCode"),
+        ("ready", 0, Outcome.COMPLETED, "ExitCode"),
+        ("forbidden", 137, Outcome.FAILED, "ExitCode"),
+    ],
+)
+def test_a_kubelet_that_died_before_it_could_say_why_it_ended_the_container_was_losing_its_machine(
+    state: str, code: int, outcome: Outcome, rule: str
+) -> None:
+    """A snapshot with the container's end and without the pod's is all that such a machine leaves behind."""
+    story = Story()
+    name = story.running()
+    story.world.exit(name, code, phase="Running")
+    story.settle(seconds=5)
+    story.world.nodes["node-1"] = state
+    story.settle(seconds=26)
+    ended = story.attempt(1)
+    assert (ended["outcome"], ended["rule"]) == (outcome, rule)
+
+
+def test_the_node_is_asked_again_when_the_end_is_judged_long_after_the_last_look() -> None:
+    story = Story()
+    name = story.running()
+    story.world.disrupt(name)
+    story.world.pods[name]["status"].pop("conditions")
+    story.pass_time(seconds=135)
+    assert story.operator.nodes, "the node of a pod that should have ended was looked at, and is ready"
+    del story.world.nodes["node-1"]
+    story.world.remove(name)
+    story.pass_time(seconds=20)
+    assert story.attempt(1)["evidence"].endswith("node node-1 is gone")
+
+
 def test_the_next_attempt_waits_until_the_straggling_pod_has_really_ended() -> None:
     story = Story()
     name = story.running()

@@ -7,6 +7,7 @@ are tried in tests/integration/operator; here are those that it gives rarely.
 from __future__ import annotations
 
 import asyncio
+from datetime import timedelta
 from typing import Any, cast
 
 import pytest
@@ -84,6 +85,35 @@ class Scene:
 
     def do(self, step: Step) -> Outcome:
         return asyncio.run(self.applier.carry_out(KEY, self.observed(), step))
+
+
+class SlowScript(Script):
+    """Answers come a minute after the question."""
+
+    now = EARLY
+
+    async def _next(self, question: str) -> Answer:
+        self.now += timedelta(seconds=60)
+        return await super()._next(question)
+
+
+@pytest.mark.parametrize("step", [LookAtTask(), WRITE])
+def test_a_task_counts_as_confirmed_since_it_was_asked_for_however_long_the_answer_took(step: Step) -> None:
+    scene = Scene()
+    script = SlowScript(Accepted(task(version=11, attempt=1)))
+    applier = Applier(cast(Client, script), scene.cache, scene.events, WatchWitness(), lambda: script.now)
+    asyncio.run(applier.carry_out(KEY, scene.observed(), step))
+    assert scene.observed().task_confirmed_at == EARLY
+
+
+def test_a_pod_and_a_node_count_as_looked_at_since_they_were_asked_for() -> None:
+    scene = Scene()
+    script = SlowScript(Accepted(pod()), Accepted({"metadata": {"name": "n"}}))
+    applier = Applier(cast(Client, script), scene.cache, scene.events, WatchWitness(), lambda: script.now)
+    asyncio.run(applier.carry_out(KEY, scene.observed(), LookAtPod("train-1", "pod-1")))
+    asyncio.run(applier.carry_out(KEY, scene.observed(), LookAtNode("n", "pod-1")))
+    assert scene.observed().pods[0].looked_at == EARLY
+    assert scene.observed().nodes["pod-1"].at == EARLY + timedelta(seconds=60)
 
 
 def test_a_status_that_was_written_is_known_at_once_and_then_told() -> None:
