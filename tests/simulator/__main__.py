@@ -1,13 +1,16 @@
 """`make simulate`: many schedules in several processes, and what they found; or one again, step by step.
 
-Exit status 1 when an invariant fell; the seed and the cast that it takes to see it again are printed.
+Exit status 1 when an invariant fell; the seed and the cast that it takes to see it again are printed. Ctrl-C begins
+nothing new, and prints what was found so far.
 """
 
 from __future__ import annotations
 
 import argparse
 import os
+import signal
 import sys
+import threading
 import time
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from typing import Final
@@ -18,6 +21,7 @@ from tests.simulator.scene import Scene
 from tests.simulator.schedule import Schedule
 
 _CHUNK: Final = 2000
+_PROGRESS_SECONDS: Final = 60.0
 _SHOWN: Final = 5
 """Violations, step by step."""
 
@@ -60,16 +64,21 @@ def _brief(key: str) -> str:
 
 def _explore(first: int, schedules: int, casts: tuple[str, ...], jobs: int, seconds: float) -> int:
     print(f"{schedules} schedules from seed {first}, in {jobs} processes, {len(casts)} casts", flush=True)
-    began = time.monotonic()
-    total, distinct = Figures(), set[int]()
-    with ProcessPoolExecutor(jobs) as pool:
+    began = told = time.monotonic()
+    total, distinct, enough = Figures(), set[int](), threading.Event()
+    for name in (signal.SIGINT, signal.SIGTERM):  # what was found in an hour isn't thrown away
+        signal.signal(name, lambda *_: enough.set())
+    with ProcessPoolExecutor(jobs, initializer=_leave_signals_to_the_parent) as pool:
         running: set[Future[Figures]] = set()
         for start in range(first, first + schedules, _CHUNK):
             chunk = range(start, min(start + _CHUNK, first + schedules))
             running.add(pool.submit(run, chunk, casts))
             if len(running) >= 2 * jobs:
                 running = _collect(running, total, distinct)
-            if time.monotonic() - began > seconds or len(total.violations) >= _SHOWN:
+            if time.monotonic() - told > _PROGRESS_SECONDS:
+                told = time.monotonic()
+                print(f"{told - began:6.0f} s: {total.schedules} schedules, {len(distinct)} distinct", flush=True)
+            if enough.is_set() or time.monotonic() - began > seconds or len(total.violations) >= _SHOWN:
                 break
         while running:
             running = _collect(running, total, distinct)
@@ -78,6 +87,11 @@ def _explore(first: int, schedules: int, casts: tuple[str, ...], jobs: int, seco
         _show(Schedule(violation.seed, CASTS[violation.cast]).run(), violation.seed, violation.cast)
         print(f"  again: make simulate SEED={violation.seed} SCHEDULES=1 CAST='{violation.cast}'")
     return 1 if total.violations else 0
+
+
+def _leave_signals_to_the_parent() -> None:
+    for name in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(name, signal.SIG_IGN)
 
 
 def _collect(running: set[Future[Figures]], total: Figures, distinct: set[int]) -> set[Future[Figures]]:
