@@ -36,7 +36,9 @@ SPREAD_SECONDS: Final = 30.0
 """Over how long the tasks that nothing happened to are decided again."""
 RETRY_SECONDS: Final = 5.0
 BURST_SECONDS: Final = 0.2
-"""A new list comes as one event for each object: one sweep for all of them, behind the last."""
+"""A new list comes as one event for each object: the first of them waits this long for the others."""
+APART_SECONDS: Final = 5.0
+"""Between two comparisons behind new lists: a watch that breaks again and again costs no more, and delays none."""
 
 
 class Resync:
@@ -67,18 +69,20 @@ class Resync:
 
     async def run(self, period: float) -> None:
         """Sweep every `period` seconds, for ever, and behind each new list; a failed sweep is tried again sooner."""
-        due = time.monotonic() + period
+        loop = asyncio.get_running_loop()
+        due, compared = loop.time() + period, loop.time() - APART_SECONDS
         while True:
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._relisted.wait(), max(0.0, due - time.monotonic()))
-            whole = not self._relisted.is_set()
-            while self._relisted.is_set():
-                self._relisted.clear()
-                await asyncio.sleep(BURST_SECONDS)
+                await asyncio.wait_for(self._relisted.wait(), max(0.0, due - loop.time()))
+            if self._relisted.is_set():
+                await asyncio.sleep(max(BURST_SECONDS, compared + APART_SECONDS - loop.time()))
+            whole = loop.time() >= due
+            self._relisted.clear()  # before listing: what is told meanwhile asks for another comparison
             while not await self._try(self.sweep(SPREAD_SECONDS) if whole else self.compare()):
                 await asyncio.sleep(min(period, RETRY_SECONDS))
+            compared = loop.time()
             if whole:
-                due = time.monotonic() + period
+                due = compared + period
 
     async def _try(self, sweeping: Coroutine[Any, Any, object]) -> bool:
         try:
