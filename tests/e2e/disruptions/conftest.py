@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Generator, Iterator
 
 import pytest
@@ -25,11 +26,17 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_call() -> Generator[None]:
-    """What the provider can't do to a node, it says; allowed_skips.txt knows."""
+    """What the provider can't do to a node, it says; allowed_skips.txt knows. The local one can do all of it."""
     try:
         return (yield)
     except NotSupportedError as error:
+        if provider_is_local():
+            raise
         pytest.skip(str(error))
+
+
+def provider_is_local() -> bool:
+    return os.environ.get("WAYPOST_TEST_CLUSTER", "local") == "local"
 
 
 @pytest.fixture
@@ -37,6 +44,8 @@ def victim(stage: Stage) -> Iterator[Victim]:
     """The node that may be harmed; it is well again when the test is over."""
     name = stage.cluster.nodes[-1]
     if name == stage.home:
+        if provider_is_local():
+            pytest.fail("the local cluster has one node: `python -m tests.cluster down`, and these tests start two")
         pytest.skip("a cluster of one node has none that may be harmed: the operator runs there")
     victim = Victim(stage, name)
     victim.wait_empty()
