@@ -38,7 +38,7 @@ class Lists:
 
     async def pages(self, *where: Any) -> AsyncIterator[Any]:
         self.lists += len(where) == 3
-        for page in ():
+        for page in list[Any]():
             yield page
 
 
