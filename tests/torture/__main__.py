@@ -2,9 +2,9 @@
 
     python -m tests.torture --kills 10000 --races 1000 --seed 1
 
-Kills are shared among the places, races are run on each; places are all but `ftp`, unless `--only` says otherwise. The
-seed decides every draw; what a draw hits depends on the machine's moment, so a failure is explained by what is printed,
-and repeated by repeating often.
+Kills are shared among the places, races are run on each; `--only` names the places, else it is all. The seed decides
+every draw; what a draw hits depends on the machine's moment, so a failure is explained by what is printed, and repeated
+by repeating often.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ def main() -> int:
     parser.add_argument("--only", action="append", choices=places.NAMES, help="this place; may be repeated")
     parser.add_argument("--seed", type=int, default=secrets.randbelow(10**9))
     told = parser.parse_args()
-    wanted = tuple(told.only or places.USUAL)
+    wanted = tuple(told.only or places.NAMES)
     print(f"torture: {told.kills} kills, {told.races} zombie races each on {', '.join(wanted)}; --seed {told.seed}")
     complaints = 0
     for name in wanted:

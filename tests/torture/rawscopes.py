@@ -34,36 +34,30 @@ class Log:
     """What the entry with authority says, and the entries that follow from it."""
 
     row: Sequence[Part]
-    entries: Mapping[int, tuple[Part, Entry | None]]
-    """By number, ascending: whose it is, and what it says. None: it is torn."""
+    entries: Mapping[int, tuple[Part, Entry]]
+    """By number, ascending: whose it is, and what it says."""
 
 
-def read_log(folder: Path, *, torn_files: bool) -> Log:
+def read_log(folder: Path) -> Log:
     """The log in the folder `log/` of a store.
 
-    Raises ValueError for an entry that breaks the format, unless the place keeps `torn_files`: what a writer had put of
-    an entry when it was killed, or of the stub of a pruned one.
+    Raises ValueError for an entry that breaks the format.
     """
-    found: dict[tuple[str, int], Entry | None] = {}
+    found: dict[tuple[str, int], Entry] = {}
     for path in folder.iterdir():
         match = _NAME.fullmatch(path.name)
         if match is None:
             raise ValueError(f"{path.name} in log/ is no entry's name")
         scope, sequence = match[1], _INVERSION - int(match[3])
-        try:
-            found[scope, sequence] = decode(path.read_bytes(), sequence)
-        except ValueError:
-            if not torn_files:
-                raise
-            found[scope, sequence] = None
-    telling = [(scope, -sequence) for (scope, sequence), entry in found.items() if entry and sequence != _FENCE_NUMBER]
+        found[scope, sequence] = decode(path.read_bytes(), sequence)
+    telling = [(scope, -sequence) for scope, sequence in found if sequence != _FENCE_NUMBER]
     if not telling:
         return Log((), {})
     highest, inverted = min(telling)
     row = _row(found[highest, -inverted])
     while len(before := _row(found.get((row[0].scope, row[0].first)))) > 1:
         row = before[:-1] + row  # a long row leaves its oldest scopes out
-    entries: dict[int, tuple[Part, Entry | None]] = {}
+    entries: dict[int, tuple[Part, Entry]] = {}
     ends = [part.first for part in row[1:]] + [1 - inverted]
     for part, end in zip(row, ends, strict=True):
         numbers = sorted(number for scope, number in found if scope == part.scope and part.first <= number < end)
@@ -78,11 +72,8 @@ def judge(log: Log, confirmed: Mapping[int, Label]) -> list[str]:
         for low, high in zip(log.row, log.row[1:], strict=False)
         if not high.scope < low.scope
     ]
-    newest = {0}  # what the next checkpoint may go on from: the last one, or what is torn behind it
+    newest = 0
     for sequence, (part, entry) in log.entries.items():
-        if entry is None:
-            newest.add(sequence)
-            continue
         kind, attempt = entry["type"], _INVERSION - int(part.scope[:20])
         who = f"entry {sequence}, a {kind} of attempt {entry['attempt']} under fence {entry['fence']},"
         if (kind == "BASE") != (sequence == part.first):
@@ -91,26 +82,26 @@ def judge(log: Log, confirmed: Mapping[int, Label]) -> list[str]:
             complaints.append(f"{who} stands in the scope of attempt {attempt}: two wrote into one")
         if _row(entry)[-1:] != [part]:
             complaints.append(f"{who} says that it is of {_row(entry)[-1:]}, not of {part}")
-        if kind == "BASE" and newest != {0} and not any(_is_live(number, entry) for number in newest):
-            complaints.append(f"{who} doesn't go on from {max(newest)}: live are {entry['live']}")
+        if kind == "BASE" and newest and not _is_live(newest, entry):
+            complaints.append(f"{who} doesn't go on from {newest}: live are {entry['live']}")
         if kind == "CHECKPOINT":
-            if (entry["parent"] or 0) not in newest:
-                complaints.append(f"{who} goes on from {entry['parent']}, not from {max(newest)}")
-            newest = {sequence}
+            if (entry["parent"] or 0) != newest:
+                complaints.append(f"{who} goes on from {entry['parent']}, not from {newest}")
+            newest = sequence
     return complaints + [
-        f"{label} was confirmed as {sequence}, where {log.entries.get(sequence, (None, 'nothing'))[1]} stands"
+        f"{label} was confirmed as {sequence}, where {_said(log, sequence)} stands"
         for sequence, label in confirmed.items()
-        if not _stands(log, sequence, label)
+        if _label(_said(log, sequence)) != label
     ]
 
 
-def _stands(log: Log, sequence: int, label: Label) -> bool:
-    """Whether a confirmed save is there, or was pruned and its stub is torn."""
-    _, entry = log.entries.get(sequence, (None, {"type": "nothing"}))
-    if entry is None:
-        newest = next(said for _, said in reversed(list(log.entries.values())) if said)
-        return not _is_live(sequence, newest)
-    return entry["type"] == "CHECKPOINT" and (entry["attempt"], entry["step"]) == label
+def _said(log: Log, sequence: int) -> Entry:
+    """What the log has under this number."""
+    return log.entries[sequence][1] if sequence in log.entries else {"type": "nothing"}
+
+
+def _label(entry: Entry) -> Label | None:
+    return Label(entry["attempt"], entry["step"]) if entry["type"] == "CHECKPOINT" else None
 
 
 def _is_live(sequence: int, entry: Entry) -> bool:

@@ -11,7 +11,17 @@ know must say UnreachableError: after it, a write may or may not have happened.
 
 from __future__ import annotations
 
-from typing import Protocol
+import re
+from typing import Final, Protocol
+
+UNFINISHED: Final = ".tmp/"
+"""Where file systems hold what gets its name once it is whole; no part of the store's format."""
+_UNFINISHED_KEY: Final = re.compile(r"\.tmp/[0-9a-f]{16,32}", re.ASCII)
+
+
+def is_unfinished(key: str) -> bool:
+    """Whether this is what a writer, perhaps a dead one, has written of a file so far."""
+    return _UNFINISHED_KEY.fullmatch(key) is not None
 
 
 class BackendError(Exception):

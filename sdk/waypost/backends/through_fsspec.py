@@ -6,6 +6,10 @@ others have to stand the probe (`waypost.store.format`).
 
 Only fsspec's asynchronous file systems are made for several threads at once; of the others (FTP, SFTP …) many hold one
 connection and never open it again. So their requests wait for each other, and behind trouble comes a new connection.
+Over FTP, SFTP, SMB and the like a file exists before its content does, and a writer that dies leaves half of it. A file
+system of that kind renames by itself, so what is written there gets its name only when it is whole; object stores need
+no such thing. A dead writer's unfinished file stays in `.tmp/` of the store, where nobody looks.
+
 What a file system remembers of its folders is forgotten before each listing: a store without conditional writes depends
 on listings being true.
 
@@ -15,6 +19,7 @@ fsspec says little about what went wrong; what isn't plainly a refusal counts as
 from __future__ import annotations
 
 import contextlib
+import secrets
 import threading
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
@@ -26,6 +31,7 @@ from fsspec.registry import registry
 from fsspec.spec import AbstractFileSystem
 
 from waypost.backends.protocol import (
+    UNFINISHED,
     AbsentError,
     BackendError,
     ExistsError,
@@ -103,7 +109,18 @@ class FsspecBackend:
         """Write `key`."""
         with self._translated(writing=True):
             self._make_folder(key)
-            self._fs.pipe_file(self._path(key), bytes(data))
+            if not _renames_by_itself(self._kind):
+                self._fs.pipe_file(self._path(key), bytes(data))
+                return
+            unfinished = f"{UNFINISHED}{secrets.token_hex(8)}"
+            self._make_folder(unfinished)
+            try:
+                self._fs.pipe_file(self._path(unfinished), bytes(data))
+                self._fs.mv(self._path(unfinished), self._path(key))
+            except Exception:
+                with contextlib.suppress(Exception):  # the connection may be what is broken
+                    self._fs.rm_file(self._path(unfinished))
+                raise
 
     def get(self, key: str, limit: int) -> bytes:
         """The content of `key`."""
@@ -183,6 +200,11 @@ def _creates_by_itself(kind: Any) -> bool:
     if issubclass(kind, AsyncFileSystem):
         return bool(kind._pipe_file is not AsyncFileSystem._pipe_file)
     return bool(kind.pipe_file is not AbstractFileSystem.pipe_file)
+
+
+def _renames_by_itself(kind: Any) -> bool:
+    """Whether moving is a rename there: fsspec's default for it is a copy, and no object store has anything better."""
+    return not issubclass(kind, AsyncFileSystem) and bool(kind.mv is not AbstractFileSystem.mv)
 
 
 def _words(error: Exception) -> str:

@@ -11,6 +11,7 @@ import dataclasses
 from collections.abc import Iterator
 from typing import Final
 
+from waypost.backends.protocol import UNFINISHED, is_unfinished
 from waypost.store import format as store_format
 from waypost.store import keys
 from waypost.store.calls import Calls
@@ -42,6 +43,9 @@ def delete_store(calls: Calls) -> Deleted | None:
     for key in _listed(calls, keys.PARTS):
         if keys.part_fence(key) is not None:
             calls.delete("delete the parts of", key)
+    for key in _listed(calls, UNFINISHED):
+        if is_unfinished(key):
+            calls.delete("delete unfinished files of", key)
     entries = [key for key in _listed(calls, keys.LOG) if _is_entry(key) and key != fence]
     for key in reversed(entries):  # a LIST gives the newest first; the oldest goes first
         calls.delete("delete the log of", key)

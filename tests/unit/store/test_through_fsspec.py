@@ -13,10 +13,13 @@ from fsspec.implementations.memory import MemoryFileSystem
 
 from tests.unit.store.stepped import BUDGET, World
 from waypost.backends.opening import open_backend
-from waypost.backends.protocol import UnreachableError
+from waypost.backends.protocol import UNFINISHED, UnreachableError, is_unfinished
 from waypost.checkpoints import Checkpoints
 from waypost.errors import StorageError
 from waypost.store import keys
+from waypost.store.calls import Calls
+from waypost.store.deleting import delete_store
+from waypost.store.seams import Seams
 
 _numbers = itertools.count(1)
 
@@ -105,3 +108,41 @@ def test_a_listing_is_never_a_remembered_one(uri: str) -> None:
     assert backend.list("log/") == ["log/a"]
     other.put("log/b", b"x")
     assert backend.list("log/") == ["log/a", "log/b"]
+
+
+class Renaming(OneConnection):
+    """Where a file is there, and grows, before its content is whole; what dies in between leaves half of it."""
+
+    protocol = "renaming"
+    dying: ClassVar[bool] = False
+
+    def pipe_file(self, path: str, value: bytes, mode: str = "overwrite", **options: Any) -> None:
+        if self.dying:
+            super().pipe_file(path, value[: len(value) // 2])
+            raise SystemExit("killed")
+        super().pipe_file(path, value)
+
+    def mv(self, path1: str, path2: str, **options: Any) -> None:
+        self.store[path2] = self.store.pop(path1)
+
+
+def test_a_writer_killed_in_a_write_leaves_no_half_entry_where_files_can_be_renamed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    fsspec.register_implementation("renaming", Renaming, clobber=True)
+    uri = f"renaming://store{next(_numbers)}"
+    with Checkpoints(uri, attempt=1) as checkpoints:
+        checkpoints.save(b"one", wait=True)
+    backend = open_backend(uri)
+    before = backend.list("log/")
+    monkeypatch.setattr(Renaming, "dying", True)
+    with pytest.raises(SystemExit):
+        backend.put("log/" + "0" * 20 + ".json", b"half of it, and more")
+    assert backend.list("log/") == before
+    [unfinished] = backend.list(UNFINISHED)
+    assert is_unfinished(unfinished)
+    monkeypatch.setattr(Renaming, "dying", False)
+    with Checkpoints(uri, attempt=2) as checkpoints:
+        assert checkpoints.read_bytes() == b"one"
+    assert delete_store(Calls(open_backend(uri), Seams(), BUDGET))
+    assert backend.list(UNFINISHED) == []

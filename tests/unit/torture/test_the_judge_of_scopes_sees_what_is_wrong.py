@@ -41,13 +41,13 @@ def good() -> Entries:
 CONFIRMED = {3: Label(1, 3), 4: Label(1, 4), 6: Label(2, 6)}
 
 
-def judged(folder: Path, entries: Entries, confirmed: Mapping[int, Label], *, torn_files: bool = False) -> list[str]:
+def judged(folder: Path, entries: Entries, confirmed: Mapping[int, Label]) -> list[str]:
     for (scope, sequence), said in entries.items():
         head = json.dumps(said, separators=(",", ":")).encode()[:-1]
         whole = head + b',"check":"%s"}' % blake3(head).hexdigest().encode()
         name = f"{scope}-{10**20 - 1 - sequence:020}.json"
         (folder / name).write_bytes(whole if said is not None else b'{"type":"CHECKPO')
-    return rawscopes.judge(rawscopes.read_log(folder, torn_files=torn_files), confirmed)
+    return rawscopes.judge(rawscopes.read_log(folder), confirmed)
 
 
 def test_a_log_in_order_has_nothing_to_complain_of(tmp_path: Path) -> None:
@@ -97,18 +97,11 @@ def test_a_confirmed_save_that_is_not_in_this_log_is_named(tmp_path: Path, confi
     assert "was confirmed as" in found
 
 
-def test_only_where_files_may_be_torn_is_a_torn_entry_passed(tmp_path: Path) -> None:
+def test_a_torn_entry_breaks_the_format(tmp_path: Path) -> None:
     entries = good()
     torn(LOW, 3)(entries)
-    assert judged(tmp_path, entries, CONFIRMED, torn_files=True) == []
     with pytest.raises(ValueError, match="log entry 3 isn't whole"):
         judged(tmp_path, entries, CONFIRMED)
-
-
-def test_a_torn_entry_of_a_live_checkpoint_is_a_loss(tmp_path: Path) -> None:
-    entries = good()
-    torn(LOW, 4)(entries)
-    assert any("was confirmed as 4" in found for found in judged(tmp_path, entries, CONFIRMED, torn_files=True))
 
 
 def test_a_row_whose_scopes_do_not_rise_is_named() -> None:
