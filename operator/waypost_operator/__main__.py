@@ -21,6 +21,7 @@ from kubernetes.aio.client import ApiClient
 
 from waypost import contract
 from waypost_operator import handlers
+from waypost_operator.model.observed import CleanupImage
 from waypost_operator.runtime import connect, logs, preflight
 from waypost_operator.runtime.client import Client
 from waypost_operator.runtime.errors import ConfigurationError, LeadershipLostError, OperatorError
@@ -63,6 +64,12 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--log-format", choices=("json", "text"), default="text")
     parser.add_argument("--resync-seconds", type=_seconds, default=300.0, help="between two sweeps (default: 300)")
     parser.add_argument("--workers", type=_count, default=8, help="tasks decided at a time (default: %(default)s)")
+    parser.add_argument(
+        "--cleanup-image", default="", help="Waypost's own image, for the pods that delete a deleted task's checkpoints"
+    )
+    parser.add_argument(
+        "--cleanup-pull-policy", choices=("", "Always", "IfNotPresent", "Never"), default="", help="when to pull it"
+    )
     options = parser.parse_args(arguments)
     if options.leader_election:
         options.lease_namespace = options.lease_namespace or connect.own_namespace()
@@ -86,7 +93,15 @@ async def run(options: argparse.Namespace) -> None:
             return
         checking.result()
         identity = f"{os.environ.get('HOSTNAME') or platform.node()}_{uuid.uuid4().hex[:8]}"
-        operator = Operator(api, identity, lease, options.namespace, options.resync_seconds, options.workers)
+        operator = Operator(
+            api,
+            identity,
+            lease,
+            options.namespace,
+            options.resync_seconds,
+            options.workers,
+            cleanup_image=_cleanup_image(options),
+        )
         logger.info("%s serves %s", identity, ", ".join(options.namespace) or "all namespaces")
         await _operate(operator, options, told, telling)
     logger.info("stopped")
@@ -121,6 +136,10 @@ async def _operate(
         raise OperatorError(
             f"the operator's {task.get_name()} ended without being told to, which a restart mends: {error!r}"
         ) from error
+
+
+def _cleanup_image(options: argparse.Namespace) -> CleanupImage | None:
+    return CleanupImage(options.cleanup_image, options.cleanup_pull_policy) if options.cleanup_image else None
 
 
 def _on_signals(told: asyncio.Event) -> None:

@@ -11,11 +11,13 @@ more than 50 steps is a bug: log it and requeue after a few seconds. What each s
     200             the answer is the new `task`, `task_confirmed_at` = now; emit `events`; decide again.
     409             somebody wrote in between: as LookAtTask, no events, decide again.
     404             the task is gone: `task_gone` = True.
+**WriteFinalizers** PATCH <task>: its finalizers, all of them, if it still has this resourceVersion. Answers as above.
 **CreatePod**       POST the body with fieldValidation=Strict, if (checked right before) this process is the leader.
     201             put the answer into the cache; `create_refusal` = None; decide again.
     409 with reason AlreadyExists     as LookAtPod(name); decide again.
-    any other answer >= 400           `create_refusal` = CreateRefusal.after(previous, ..., code, message of the
-                                      Status object); decide again. (409 with another reason is quota contention.)
+    any other answer >= 400           `create_refusal` = CreateRefusal.after(previous, ..., code, message and
+                                      causes of the Status object); decide again. (409 with another reason is quota
+                                      contention.)
     no answer       not known whether it exists: requeue with the runtime's short backoff, nothing else to do.
 **DeletePod**       DELETE with preconditions.uid and no grace of our own.
     200             put the answer into the cache when it is a Pod (it carries deletionTimestamp); decide again.
@@ -49,7 +51,7 @@ from waypost_operator.model.observed import Observed
 from waypost_operator.model.spec import TaskSpec
 from waypost_operator.model.status import TaskStatus
 from waypost_operator.policy.conditions import with_condition
-from waypost_operator.steps import judge, launch, upkeep, watch
+from waypost_operator.steps import cleanup, finalizer, judge, launch, upkeep, watch
 from waypost_operator.steps.situation import Situation
 
 
@@ -58,13 +60,16 @@ def decide(observed: Observed) -> Decision:
     if observed.task_gone:
         return upkeep.gone(observed)
     if observed.deleting:
-        return Decision(Wait(), "the task is being deleted: nothing is created any more, its pods go with it")
+        return cleanup.remains(observed)
     status = TaskStatus.read(observed.task.get("status"))
     try:
         spec = TaskSpec.model_validate(observed.task["spec"])
     except ValidationError as error:
         return _unreadable(observed, status, error)
     situation = Situation(observed, spec, status)
+    kept = finalizer.keep(situation)
+    if kept:
+        return kept
     if status.finished:
         return upkeep.strays(situation) or upkeep.old_pods(situation) or upkeep.nothing(situation)
     return (

@@ -36,9 +36,15 @@ LABEL_TASK_UID: Final = f"{GROUP}/task-uid"
 """On every pod of a task: the task's UID, so that pods of a deleted namesake are told apart."""
 LABEL_ATTEMPT: Final = f"{GROUP}/attempt"
 """On every pod of a task: the attempt's number in decimal, also the last part of the pod's name."""
+LABEL_CLEANUP: Final = f"{GROUP}/cleanup"
+"""On the clean-up pod of a deleted task, in place of LABEL_ATTEMPT: it is no attempt."""
 ANNOTATION_DEFAULT_CONTAINER: Final = "kubectl.kubernetes.io/default-container"
 """Kubernetes' own annotation; names the task container when `spec.container` doesn't."""
 FIELD_MANAGER: Final = "waypost-operator"
+FINALIZER: Final = f"{GROUP}/delete-checkpoints"
+"""On a task while `spec.checkpoint.deletionPolicy` is Delete: it stays until its store is deleted, or given up."""
+CLEANUP_CONTAINER: Final = "waypost-cleanup"
+"""The container of a clean-up pod whose exit says whether the store is deleted."""
 
 # --- Environment of the task container -----------------------------------------------------------------------
 ENV_CHECKPOINT_DST: Final = "WAYPOST_CHECKPOINT_DST"
@@ -142,6 +148,8 @@ class ConditionReason(enum.StrEnum):
     """The pod exists but can't start: no node has room, no such image or secret; message says which."""
     SPEC_UNREADABLE = "SpecUnreadable"
     """The stored spec breaks a rule that came after it was stored; waits for a change of the spec."""
+    CLEANING_UP = "CleaningUp"
+    """The task is being deleted, and its checkpoints with it (deletionPolicy Delete); message says how far it is."""
     ENDED = "Ended"
     """The task is over: nothing is left to progress."""
     STORAGE_UNAVAILABLE = "StorageUnavailable"
@@ -163,6 +171,12 @@ class EventReason(enum.StrEnum):
     NODE_UNREACHABLE = "NodeUnreachable"
     STORAGE_UNAVAILABLE = "StorageUnavailable"
     CHECKPOINTS_RETAINED = "CheckpointsRetained"
+    CLEANUP_STARTED = "CleanupStarted"
+    CLEANUP_FAILED = "CleanupFailed"
+    """A clean-up pod failed, or can't be made or started; it is tried again."""
+    CHECKPOINTS_DELETED = "CheckpointsDeleted"
+    CLEANUP_GIVEN_UP = "CleanupGivenUp"
+    """The task goes although its store could not be deleted; the message names the store and the reason."""
 
 
 class Outcome(enum.StrEnum):
@@ -369,3 +383,8 @@ def store_uri(base_uri: str, namespace: str, name: str, uid: str) -> str:
 def pod_name(task: str, attempt: int) -> str:
     """Name of the pod of one attempt: `<task>-<attempt>`."""
     return f"{task}-{attempt}"
+
+
+def cleanup_pod_name(task: str) -> str:
+    """Name of the pod that deletes a deleted task's store; no attempt of any task can have it."""
+    return f"{task}-cleanup"

@@ -28,11 +28,22 @@ class WriteStatus:
 
 
 @dataclasses.dataclass(frozen=True)
+class WriteFinalizers:
+    """Replace the task's finalizers, under the resourceVersion observed; then, only then, emit the events."""
+
+    finalizers: tuple[str, ...]
+    """All of them, also other people's."""
+    resource_version: str
+    events: tuple[TaskEvent, ...] = ()
+
+
+@dataclasses.dataclass(frozen=True)
 class CreatePod:
     """Create this pod, fieldValidation=Strict."""
 
     name: str
     attempt: int
+    """0: the clean-up pod."""
     body: Json
 
 
@@ -78,7 +89,7 @@ class Wait:
     """Nothing to do until something changes, or until `requeue_after` has passed."""
 
 
-Step = WriteStatus | CreatePod | DeletePod | LookAtTask | LookAtPod | LookAtNode | Forget | Wait
+Step = WriteStatus | WriteFinalizers | CreatePod | DeletePod | LookAtTask | LookAtPod | LookAtNode | Forget | Wait
 
 
 @dataclasses.dataclass(frozen=True)

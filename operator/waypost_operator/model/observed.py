@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from datetime import datetime
 from typing import Any
 
 from waypost_operator.model.node import NodeSeen
 from waypost_operator.model.pod import Pod
 from waypost_operator.model.raw import Json, mapping
+
+NAMESPACE_TERMINATING = "NamespaceTerminating"
+"""The cause by which the API server tells this refusal (403) from all others, in `details.causes` of its answer."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -28,6 +31,8 @@ class CreateRefusal:
     at: datetime
     count: int
     """Refusals in a row for this attempt and generation, this one included."""
+    namespace_terminating: bool = False
+    """No pod can be created here any more, ever: the namespace is being deleted."""
 
     @property
     def permanent(self) -> bool:
@@ -36,13 +41,30 @@ class CreateRefusal:
 
     @classmethod
     def after(
-        cls, previous: CreateRefusal | None, *, task: Json, attempt: int, code: int, message: str, at: datetime
+        cls,
+        previous: CreateRefusal | None,
+        *,
+        task: Json,
+        attempt: int,
+        code: int,
+        message: str,
+        at: datetime,
+        causes: Collection[str] = (),
     ) -> CreateRefusal:
         """The refusal to keep, from the one kept before (if any), the task as observed and the API's answer."""
         generation = int(mapping(task, "metadata").get("generation", 0))
         same = previous is not None and (previous.attempt, previous.generation) == (attempt, generation)
         count = previous.count + 1 if same and previous is not None else 1
-        return cls(attempt, generation, code, message, at, count)
+        return cls(attempt, generation, code, message, at, count, NAMESPACE_TERMINATING in causes)
+
+
+@dataclasses.dataclass(frozen=True)
+class CleanupImage:
+    """Waypost's own image, which clean-up pods run: the operator's."""
+
+    name: str
+    pull_policy: str = ""
+    """Always, IfNotPresent or Never; '' leaves it to Kubernetes."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -83,6 +105,8 @@ class Observed:
     """By pod UID: the node as a live GET showed it soon after the pod was bound to it (LookAtNode with `at_bind`). No
     evidence about an end: it may be hours old."""
     create_refusal: CreateRefusal | None = None
+    cleanup_image: CleanupImage | None = None
+    """What clean-up pods are made from; None when the operator was started without one."""
 
     @property
     def uid(self) -> str:
@@ -107,6 +131,12 @@ class Observed:
     @property
     def deleting(self) -> bool:
         return bool(self._metadata.get("deletionTimestamp"))
+
+    @property
+    def finalizers(self) -> tuple[str, ...]:
+        """Ours and other people's."""
+        found = self._metadata.get("finalizers")
+        return tuple(str(name) for name in found) if isinstance(found, list) else ()
 
     @property
     def _metadata(self) -> Mapping[str, Any]:

@@ -116,12 +116,14 @@ class Pod:
         """Name of the container that got the env contract: its exit and its document are the verdict.
 
         Read from the pod itself, since `spec.container` of the task may have changed after the pod was made, and
-        webhooks may have put other containers in front of it.
+        webhooks may have put other containers in front of it. Of a clean-up pod: the one that deletes.
         """
         containers = items(self.raw, "spec", "containers")
         for container in containers:
             if any(entry.get("name") == contract.ENV_ATTEMPT for entry in items(container, "env")):
                 return str(container.get("name", ""))
+            if container.get("name") == contract.CLEANUP_CONTAINER:
+                return contract.CLEANUP_CONTAINER
         return str(containers[0].get("name", "")) if containers else ""
 
     @property

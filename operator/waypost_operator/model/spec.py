@@ -151,6 +151,9 @@ class CheckpointSpec(Typed):
     where the pod's service account has access. The operator itself never reads it."""
     retention: Retention = Retention()
     """Which checkpoints are kept; a change applies at the next attempt."""
+    deletion_policy: Literal["Retain", "Delete"] = "Retain"
+    """What becomes of the task's own store when the task is deleted. Retain: it stays, and an Event names it. Delete: a
+    clean-up pod deletes it before the task goes (finalizer waypost.dev/delete-checkpoints). Can change at any time."""
 
 
 class Backoff(Typed):

@@ -125,6 +125,21 @@ class CheckpointStatus(Typed):
     """URI of the store, the same for every attempt."""
 
 
+class Cleanup(Typed):
+    """How far the deletion of a deleted task's checkpoints is."""
+
+    started: Moment
+    """When it began: no pod of the task ran any more. It is given up an hour later, unless its pod runs then."""
+    failures: Number = 0
+    """Clean-up pods that failed."""
+    last_failure: Moment | None = None
+    """When the last of them was seen to have failed."""
+    failed_pod_uid: Annotated[str | None, Field(max_length=64, alias="failedPodUID")] = None
+    """UID of the last of them."""
+    message: Text
+    """What it waits for, or why it failed, in a sentence."""
+
+
 class Condition(Typed):
     """An observation about the task, with its reason."""
 
@@ -157,7 +172,7 @@ class TaskStatus(Typed):
     observed_generation: Big | None = None
     """metadata.generation of the spec that this status speaks about."""
     state: Annotated[str, Field(max_length=32)] | None = None
-    """Pending, Running, BackingOff, Succeeded or Failed; for display only."""
+    """Pending, Running, BackingOff, Deleting, Succeeded or Failed; for display only."""
     message: Text | None = None
     """What is going on, in a sentence; for display only."""
     attempt: Number = 0
@@ -172,6 +187,8 @@ class TaskStatus(Typed):
     """The highest step and checkpoint number ever committed."""
     checkpoint: CheckpointStatus | None = None
     """The task's own store."""
+    cleanup: Cleanup | None = None
+    """How far the deletion of the checkpoints is, while the task is being deleted with deletionPolicy Delete."""
     last_checkpoint: Checkpoint | None = None
     """The last committed checkpoint known: that of the last attempt that has ended."""
     attempts: Annotated[

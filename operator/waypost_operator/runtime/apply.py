@@ -25,12 +25,13 @@ from waypost_operator.model.decision import (
     Step,
     TaskEvent,
     Wait,
+    WriteFinalizers,
     WriteStatus,
 )
 from waypost_operator.model.node import NodeFate, NodeSeen
 from waypost_operator.model.observed import CreateRefusal, Observed
 from waypost_operator.runtime.cache import Cache
-from waypost_operator.runtime.client import NODES, PODS, TASKS, Accepted, Client, Refused, Unclear
+from waypost_operator.runtime.client import NODES, PODS, TASKS, Accepted, Answer, Client, Refused, Unclear
 from waypost_operator.runtime.events import EventPoster
 from waypost_operator.runtime.logs import log_fields
 from waypost_operator.runtime.objects import Key, Object, names, uid
@@ -81,7 +82,13 @@ class Applier:
         """Do one step for the task observed under this key."""
         match step:
             case WriteStatus():
-                return await self._write_status(key, observed, step)
+                asked = self._clock()
+                written = await self._client.put_status(observed.task, step.resource_version, step.status)
+                return await self._written(key, observed, step, asked, written)
+            case WriteFinalizers():
+                asked, (version, wanted) = self._clock(), (step.resource_version, step.finalizers)
+                written = await self._client.patch_finalizers(observed.task, version, wanted)
+                return await self._written(key, observed, step, asked, written)
             case CreatePod():
                 return await self._create_pod(key, observed, step)
             case DeletePod():
@@ -99,9 +106,9 @@ class Applier:
             case Wait():
                 return AGAIN
 
-    async def _write_status(self, key: Key, observed: Observed, step: WriteStatus) -> Outcome:
-        asked = self._clock()
-        answer = await self._client.put_status(observed.task, step.resource_version, step.status)
+    async def _written(
+        self, key: Key, observed: Observed, step: WriteStatus | WriteFinalizers, asked: datetime, answer: Answer
+    ) -> Outcome:
         if isinstance(answer, Accepted):
             self._cache.put_task(answer.object, asked, confirmed=True)
             self._witness.expect(Kind.TASK, answer.object)
@@ -135,6 +142,7 @@ class Applier:
                 code=answer.status,
                 message=answer.message,
                 at=self._clock(),
+                causes=answer.causes,
             )
         return AGAIN
 

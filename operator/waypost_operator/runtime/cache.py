@@ -24,7 +24,7 @@ from datetime import datetime
 from typing import Final
 
 from waypost_operator.model.node import NodeSeen
-from waypost_operator.model.observed import CreateRefusal, Observed
+from waypost_operator.model.observed import CleanupImage, CreateRefusal, Observed
 from waypost_operator.model.pod import Pod
 from waypost_operator.runtime.objects import (
     Key,
@@ -75,7 +75,9 @@ class Record:
 class Cache:
     """See the module. Methods that take news return the key of the task to look at because of it, or None."""
 
-    def __init__(self) -> None:
+    def __init__(self, cleanup_image: CleanupImage | None = None) -> None:
+        """`cleanup_image` is the same for every task; what observes one shows it."""
+        self._cleanup_image = cleanup_image
         self._records: dict[Key, list[Record]] = {}
         self._pods: dict[Key, Seen] = {}
         self._pods_by_task: dict[Key, set[Key]] = {}
@@ -108,6 +110,7 @@ class Cache:
             nodes=dict(record.nodes),
             hosts=dict(record.hosts),
             create_refusal=record.refusal,
+            cleanup_image=self._cleanup_image,
         )
 
     def keys(self) -> set[Key]:

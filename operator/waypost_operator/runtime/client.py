@@ -17,7 +17,7 @@ long this process may still act as the leader, and never waits for an answer lon
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, NamedTuple, Protocol
 from urllib.parse import quote, urlencode
@@ -26,8 +26,9 @@ import aiohttp
 from kubernetes.aio.client import ApiClient
 
 from waypost import contract
+from waypost_operator.model.raw import items
 from waypost_operator.runtime.errors import ListError, NotLeadingError
-from waypost_operator.runtime.objects import Key, Object, uid
+from waypost_operator.runtime.objects import Key, Object, names, uid
 
 REQUEST_SECONDS: Final = 10.0
 LIST_SECONDS: Final = 60.0
@@ -55,6 +56,8 @@ class Refused:
     """Kubernetes' word for it: NotFound, AlreadyExists, Conflict, Forbidden, Invalid ..."""
     retry_after: float | None = None
     """Seconds that the API server asks to wait, if it does."""
+    causes: tuple[str, ...] = ()
+    """The reasons in `details.causes`: what tells a terminating namespace from any other 403."""
 
     def __str__(self) -> str:
         return f"HTTP {self.status} {self.reason}: {self.message}"
@@ -186,6 +189,16 @@ class Client:
         path = TASKS.path(metadata["namespace"], metadata["name"], "status")
         return await self._write("PUT", path, {"fieldManager": contract.FIELD_MANAGER}, body)
 
+    async def patch_finalizers(self, task: Object, resource_version: str, finalizers: Sequence[str]) -> Answer:
+        """Merge-patch the task's finalizers if it is still at this resourceVersion; 409 when it has changed since.
+
+        The list is replaced as a whole, so the precondition is what keeps other people's finalizers.
+        """
+        metadata = {"uid": uid(task), "resourceVersion": resource_version, "finalizers": list(finalizers)}
+        key, query = names(task), {"fieldManager": contract.FIELD_MANAGER}
+        path = TASKS.path(key.namespace, key.name)
+        return await self._write("PATCH", path, query, {"metadata": metadata}, MERGE_PATCH)
+
     async def create_event(self, event: Object) -> Answer:
         """POST an Event of events.k8s.io/v1."""
         return await self._write("POST", EVENTS.path(event["metadata"]["namespace"]), {}, event)
@@ -269,6 +282,7 @@ def read_answer(status: int, headers: Mapping[str, str], data: bytes) -> Answer:
         message=str(parsed.get("message") or ""),
         reason=str(parsed.get("reason") or ""),
         retry_after=_seconds(headers.get("Retry-After")),
+        causes=tuple(str(cause.get("reason")) for cause in items(parsed, "details", "causes")),
     )
 
 

@@ -17,6 +17,7 @@ from typing import Any, Final
 
 from kubernetes.aio.client import ApiClient
 
+from waypost_operator.model.observed import CleanupImage
 from waypost_operator.runtime.apply import Applier
 from waypost_operator.runtime.cache import Cache
 from waypost_operator.runtime.client import Client, Unconditional
@@ -56,11 +57,12 @@ class Operator:
         resync_seconds: float = 300.0,
         workers: int = 8,
         stale_seconds: float = STALE_SECONDS,
+        cleanup_image: CleanupImage | None = None,
     ) -> None:
         self._election = None if lease is None else Election(Client(api), lease, identity)
         client = Client(api, authority=self._election or Unconditional())
         self._resync_seconds = resync_seconds
-        self.cache = Cache()
+        self.cache = Cache(cleanup_image)
         self.queue: KeyQueue[Key] = KeyQueue()
         self.witness = WatchWitness(stale_seconds)
         self.events = EventPoster(client, identity)

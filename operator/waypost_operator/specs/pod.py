@@ -37,8 +37,7 @@ def build(task: Json, attempt: int, *, on_demand: bool = False) -> Json:
     pod_spec: Json = template["spec"]
     pod_spec["restartPolicy"] = "Never"
     if on_demand:
-        overlay = mapping(spec, "preemptionPolicy", "onDemand")
-        pod_spec |= {field: copy.deepcopy(overlay[field]) for field in OVERLAY if overlay.get(field) is not None}
+        pod_spec |= overlay(spec)
     if pod_spec.get("terminationGracePeriodSeconds") is None:
         pod_spec["terminationGracePeriodSeconds"] = contract.DEFAULT_GRACE_SECONDS
     pod_spec["tolerations"] = _tolerations(_objects(pod_spec, "tolerations"))
@@ -49,9 +48,7 @@ def build(task: Json, attempt: int, *, on_demand: bool = False) -> Json:
     ours = _environment(metadata, spec, attempt, grace=pod_spec["terminationGracePeriodSeconds"])
     theirs = [entry for entry in _objects(container, "env") if entry.get("name") not in contract.ENV_NAMES]
     container["env"] = [*ours, *theirs]  # ours first: the template's variables may refer to them as $(NAME)
-    secret = mapping(spec, "checkpoint", "credentialsSecretRef").get("name")
-    if secret:
-        container["envFrom"] = [*_objects(container, "envFrom"), {"secretRef": {"name": secret}}]
+    add_credentials(container, spec)
 
     return {
         "apiVersion": "v1",
@@ -68,6 +65,19 @@ def build(task: Json, attempt: int, *, on_demand: bool = False) -> Json:
         },
         "spec": pod_spec,
     }
+
+
+def overlay(spec: Json) -> Json:
+    """The fields of a pod's spec that attempts on demand have in place of the template's."""
+    found = mapping(spec, "preemptionPolicy", "onDemand")
+    return {field: copy.deepcopy(found[field]) for field in OVERLAY if found.get(field) is not None}
+
+
+def add_credentials(container: Json, spec: Json) -> None:
+    """Let the container have the secret of checkpoint.credentialsSecretRef as environment variables."""
+    secret = mapping(spec, "checkpoint", "credentialsSecretRef").get("name")
+    if secret:
+        container["envFrom"] = [*_objects(container, "envFrom"), {"secretRef": {"name": secret}}]
 
 
 def labels(metadata: Json, attempt: int) -> dict[str, str]:

@@ -157,7 +157,7 @@ def _refused(s: Situation) -> Decision | None:
         message = f"the API server refuses the pod: {refusal.message}; waiting for a change of the spec"
         return _not_created(s, ConditionReason.TEMPLATE_INVALID, message) or Decision(Wait(), message)
     message = f"the API server refuses the pod for now: {refusal.message}; trying again, at most every minute"
-    again = refusal.at + seconds(_retry_delay(refusal))
+    again = refusal.at + seconds(retry_delay(refusal))
     written = _not_created(s, ConditionReason.POD_CREATE_REFUSED, message)
     if written or s.now >= again:
         return written
@@ -188,5 +188,5 @@ def _not_created(s: Situation, reason: ConditionReason, message: str) -> Decisio
     return s.write(status, message, TaskEvent("Warning", kind, message[:1000]))
 
 
-def _retry_delay(refusal: CreateRefusal) -> float:
+def retry_delay(refusal: CreateRefusal) -> float:
     return float(min(RETRY_INITIAL * 2.0 ** min(refusal.count - 1, 16), RETRY_LIMIT))

@@ -55,9 +55,10 @@ class Situation:
 
     @property
     def owned(self) -> list[Pod]:
-        """Existing pods controlled by this very task, whatever their labels say."""
+        """Existing pods controlled by this very task, whatever their labels say; its clean-up pod is no attempt's."""
         pods = (pod for pod in self.observed.pods if not self.observed.is_gone(pod))
-        return [pod for pod in pods if pod.owned_by(self.observed.uid)]
+        cleanup = contract.cleanup_pod_name(self.observed.name)
+        return [pod for pod in pods if pod.owned_by(self.observed.uid) and pod.name != cleanup]
 
     def number(self, pod: Pod) -> int:
         """The attempt an owned pod belongs to, by its name: labels can be changed, names can't. 0: none of ours."""
@@ -75,6 +76,11 @@ class Situation:
         after = self.spec.replace_unreachable_after_seconds
         nodes = self.observed.nodes
         return [pod for pod in self.alive if not may_be_left(pod, nodes.get(pod.uid), self.now, after)]
+
+    @property
+    def deletes_checkpoints(self) -> bool:
+        """The task's store goes with the task."""
+        return self.spec.checkpoint.deletion_policy == "Delete"
 
     def look_again(self, pod: Pod) -> Decision | None:
         """A live look at a pod that isn't over although it should be, or of which we heard that it is gone."""
@@ -131,6 +137,9 @@ class Situation:
 
 def state(status: TaskStatus) -> str:
     """One word for `kubectl get`; display only."""
+    progressing = status.condition(ConditionType.PROGRESSING)
+    if progressing is not None and progressing.reason == ConditionReason.CLEANING_UP:
+        return "Deleting"
     verdict = status.condition(ConditionType.SUCCEEDED)
     if verdict is not None and status.finished:
         return "Succeeded" if verdict.status == "True" else "Failed"

@@ -64,6 +64,8 @@ def gone(observed: Observed) -> Decision:
     uri = mapping(status, "checkpoint").get("uri")
     if not uri:
         return Decision(Forget(), "the task is gone")
+    if mapping(status, "cleanup"):
+        return Decision(Forget(), f"the task is gone, and what became of {uri} was said before")
     message = f"the checkpoints of task {observed.name} are kept; to go on from them in a new task:\nfrom: {uri}"
     event = TaskEvent("Normal", EventReason.CHECKPOINTS_RETAINED, message)
     return Decision(Forget((event,)), f"the task is gone, its checkpoints stay in {uri}")
@@ -72,16 +74,20 @@ def gone(observed: Observed) -> Decision:
 def forgettable(observed: Observed) -> frozenset[str]:
     """UIDs of pods whose last state nobody will ask for again.
 
-    Kept: the current attempt's pod; a pod of its name as long as no UID is recorded; and pods of ours of which we
+    Kept: the current attempt's pod; a pod of its name as long as no UID is recorded; a clean-up pod until its end is
+    booked; and pods of ours of which we
     only heard that they are gone, for that has to be looked at if they might still run.
     """
     status = mapping(observed.task, "status")
     recorded, attempt = status.get("podUID"), int(status.get("attempt") or 0)
     kept_name = None if recorded else contract.pod_name(observed.name, attempt)
+    booked = mapping(status, "cleanup").get("failedPodUID")
 
     def useless(pod: Pod) -> bool:
         if pod.uid == recorded or pod.name == kept_name:
             return False
+        if pod.name == contract.cleanup_pod_name(observed.name) and pod.owned_by(observed.uid):
+            return observed.is_gone(pod) and pod.uid == booked
         heard_only = pod.uid in observed.missing and (pod.terminal or not pod.owned_by(observed.uid))
         return observed.is_gone(pod) or heard_only
 

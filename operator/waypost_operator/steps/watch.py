@@ -53,7 +53,7 @@ def _cant_start(s: Situation, pod: Pod) -> Decision | None:
     """A pod that waits for a node, an image or a secret: say so once for each kind of reason."""
     if s.attempt.started or pod.deletion:
         return None
-    kind, message = _waits_for(pod)
+    kind, message = waits_for(pod)
     present = s.status.condition(ConditionType.PROGRESSING)
     waiting = present is not None and present.reason == ConditionReason.POD_WAITING
     if kind in NORMAL:
@@ -70,7 +70,7 @@ def _got_ready(s: Situation, pod: Pod) -> Decision:
     return s.write(s.with_condition(s.status, ConditionType.PROGRESSING, True, ConditionReason.STARTING, said), said)
 
 
-def _waits_for(pod: Pod) -> tuple[str, str]:
+def waits_for(pod: Pod) -> tuple[str, str]:
     """The reason that a scheduler or kubelet gives, and its message; ('', '') when there is none."""
     for field in ("initContainerStatuses", "containerStatuses"):
         for status in items(pod.raw, "status", field):

@@ -162,7 +162,8 @@ def prune(
 @checkpoints.command()
 @click.argument("uri")
 @click.option("--yes", is_flag=True, help="Really delete everything.")
-def delete(uri: str, yes: bool) -> None:
+@click.option("--missing-ok", is_flag=True, help="Succeed if there is no store.")
+def delete(uri: str, yes: bool, missing_ok: bool) -> None:
     """Delete the store URI with all its checkpoints, for good. Safe to repeat; whoever still writes to it is told.
 
     A few hundred bytes stay, so that a writer that was cut off can't bring it back to life.
@@ -175,6 +176,9 @@ def delete(uri: str, yes: bool) -> None:
     finally:
         backend.close()
     if gone is None:
+        if missing_ok:
+            click.echo(f"there is no checkpoint store at {backend.uri}, so nothing was deleted")
+            return
         raise ConfigurationError(f"there is no checkpoint store at {backend.uri}")
     click.echo(f"deleted {backend.uri}: {gone.packs} packs and manifests, {gone.entries} log entries")
 

@@ -25,14 +25,16 @@ from waypost_operator.model.decision import (
     LookAtTask,
     TaskEvent,
     Wait,
+    WriteFinalizers,
     WriteStatus,
 )
 from waypost_operator.model.node import NodeFate, NodeSeen
-from waypost_operator.model.observed import CreateRefusal, Observed
+from waypost_operator.model.observed import CleanupImage, CreateRefusal, Observed
 from waypost_operator.model.pod import Pod
 from waypost_operator.model.raw import Json, timestamp
 
 Request = Callable[[], "Answer"]
+CLEANUP_IMAGE = CleanupImage("registry.example/waypost:1", "IfNotPresent")
 START = datetime(2026, 11, 23, 9, 0, tzinfo=UTC)
 
 
@@ -74,6 +76,7 @@ class World:
         self.failed: set[str] = set()
         """UIDs of pods whose program really failed, or asked for a relaunch."""
         self.refuse_creates: tuple[int, str] | None = None
+        self.namespace_terminating = False
         self._emit("task", "ADDED", self.task)
 
     # --- requests --------------------------------------------------------------------------------------------
@@ -86,11 +89,28 @@ class World:
         self.task = {**self.task, "status": status}
         return Answer(200, self._changed("task", self.task))
 
+    def patch_finalizers(self, finalizers: list[str], resource_version: str) -> Answer:
+        if self.task is None:
+            return Answer(404)
+        if self.task["metadata"]["resourceVersion"] != resource_version:
+            return Answer(409, {"reason": "Conflict"})
+        deleting = "deletionTimestamp" in self.task["metadata"]
+        if deleting and set(finalizers) - set(self.task["metadata"].get("finalizers", [])):
+            return Answer(422, {"reason": "Invalid", "message": "no new finalizers can be added"})
+        self.task["metadata"]["finalizers"] = list(finalizers)
+        answer = Answer(200, self._changed("task", self.task))
+        if deleting and not finalizers:
+            self.delete_task()
+        return answer
+
     def get_task(self) -> Answer:
         return Answer(404) if self.task is None else Answer(200, copy.deepcopy(self.task))
 
     def create_pod(self, body: Json) -> Answer:
         name = body["metadata"]["name"]
+        if self.namespace_terminating:
+            details = {"causes": [{"reason": "NamespaceTerminating", "field": "metadata.namespace"}]}
+            return Answer(403, {"reason": "Forbidden", "message": "it is being terminated", "details": details})
         if self.refuse_creates is not None:
             return Answer(self.refuse_creates[0], {"message": self.refuse_creates[1]})
         if name in self.pods:
@@ -166,6 +186,7 @@ class World:
         *,
         phase: str | None = None,
         reason: str = "",
+        message: str = "",
     ) -> None:
         """The task container ends; the pod becomes terminal with it unless `phase` says otherwise."""
         started = Pod(self.pods[name], self.now).started or self.now
@@ -174,7 +195,7 @@ class World:
             "reason": reason or ("Completed" if code == 0 else "Error"),
             "startedAt": timestamp(started),
             "finishedAt": timestamp(self.now),
-            "message": document.encode().decode() if document else "",
+            "message": document.encode().decode() if document else message,
         }
         self._state(name, phase or ("Succeeded" if code == 0 else "Failed"), {"terminated": ended})
 
@@ -241,6 +262,14 @@ class World:
         self.task["metadata"]["deletionTimestamp"] = timestamp(self.now)
         self._changed("task", self.task)
 
+    def ask_to_delete_task(self) -> None:
+        """What `kubectl delete` does: the task stays for as long as it has finalizers."""
+        assert self.task is not None
+        if self.task["metadata"].get("finalizers"):
+            self.start_deleting_task()
+        else:
+            self.delete_task()
+
     def delete_task(self) -> None:
         """Background deletion: the task goes, its pods are collected."""
         assert self.task is not None
@@ -249,7 +278,8 @@ class World:
 
     def alive(self, task_uid: str) -> list[str]:
         pods = (Pod(raw, self.now) for raw in self.pods.values())
-        return [pod.name for pod in pods if pod.owned_by(task_uid) and not pod.terminal]
+        ours = [pod for pod in pods if pod.owned_by(task_uid) and not pod.terminal]
+        return [pod.name for pod in ours if contract.LABEL_CLEANUP not in pod.labels]
 
     def listed(self, until: int) -> tuple[Json | None, dict[str, Json]]:
         """The task and its pods as they stood after that many events."""
@@ -307,6 +337,7 @@ class Runtime:
         self.nodes: dict[str, NodeSeen] = {}
         self.hosts: dict[str, NodeSeen] = {}
         self.refusal: CreateRefusal | None = None
+        self.cleanup_image: CleanupImage | None = CLEANUP_IMAGE
         self.wake_at: datetime | None = world.now
 
     # --- the watch and the sweep -----------------------------------------------------------------------------
@@ -364,6 +395,7 @@ class Runtime:
             nodes=self.nodes,
             hosts=self.hosts,
             create_refusal=self.refusal,
+            cleanup_image=self.cleanup_image,
         )
 
     def settle(self, most: int = 50) -> Decision:
@@ -383,12 +415,9 @@ class Runtime:
         self.decisions.append(decision)
         match decision.step:
             case WriteStatus(status=status, resource_version=version, events=events):
-                answer = self._ask(lambda: self.world.put_status(copy.deepcopy(status), version))
-                self._task_answered(answer)
-                if answer.code == 200:
-                    self.events.extend(events)
-                elif answer.code == 409:
-                    self._task_answered(self._ask(self.world.get_task))
+                self._written(self._ask(lambda: self.world.put_status(copy.deepcopy(status), version)), events)
+            case WriteFinalizers(finalizers=finalizers, resource_version=version, events=events):
+                self._written(self._ask(lambda: self.world.patch_finalizers(list(finalizers), version)), events)
             case CreatePod() as create:
                 self._create(create)
             case DeletePod(name=name, uid=uid):
@@ -417,6 +446,13 @@ class Runtime:
                 self.events.extend(decision.step.events)
         return decision
 
+    def _written(self, answer: Answer, events: tuple[TaskEvent, ...]) -> None:
+        self._task_answered(answer)
+        if answer.code == 200:
+            self.events.extend(events)
+        elif answer.code == 409:
+            self._task_answered(self._ask(self.world.get_task))
+
     def _create(self, create: CreatePod) -> None:
         answer = self._ask(lambda: self.world.create_pod(create.body))
         if answer.code == 201:
@@ -433,6 +469,7 @@ class Runtime:
                 code=answer.code,
                 message=answer.body["message"],
                 at=self.world.now,
+                causes=[cause["reason"] for cause in answer.body.get("details", {}).get("causes", [])],
             )
 
     def _look_at_pod(self, name: str, uid: str) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import copy
 import dataclasses
-from collections.abc import AsyncIterator, Callable, Coroutine, Generator, Mapping
+from collections.abc import AsyncIterator, Callable, Coroutine, Generator, Mapping, Sequence
 from datetime import datetime
 from typing import Any, cast
 
@@ -76,6 +76,11 @@ class Wire:
 
         return await self._request("PUT status", task["metadata"]["name"], act)
 
+    async def patch_finalizers(self, task: Json, resource_version: str, finalizers: Sequence[str]) -> Answer:
+        name = task["metadata"]["name"]
+        act = lambda: self._world.patch_finalizers(list(finalizers), resource_version)  # noqa: E731
+        return await self._request("PATCH finalizers", name, act)
+
     async def pages(self, resource: Resource, namespace: str = "", selector: str = "") -> AsyncIterator[Page]:
         def act() -> fake.Answer:
             tasks = [] if self._world.task is None else [self._world.task]
@@ -94,7 +99,7 @@ class Process:
     def __init__(self, world: World, *, behind: int = 0) -> None:
         self.world = world
         self.read = max(len(world.log) - behind, 0)
-        self.cache = Cache()
+        self.cache = Cache(fake.CLEANUP_IMAGE)
         self.queue: KeyQueue[Key] = KeyQueue(clock=lambda: (world.now - START).total_seconds())
         witness, wire = WatchWitness(), cast(Client, Wire(world))
         self._resync = Resync(wire, self.cache, self.queue, witness, self._now)
@@ -201,4 +206,6 @@ class Process:
 def _as_the_client_says(answer: fake.Answer) -> Answer:
     if answer.code < 400:
         return Accepted(answer.body)
-    return Refused(answer.code, str(answer.body.get("message", "")), str(answer.body.get("reason", "")))
+    causes = tuple(cause["reason"] for cause in answer.body.get("details", {}).get("causes", []))
+    message, reason = str(answer.body.get("message", "")), str(answer.body.get("reason", ""))
+    return Refused(answer.code, message, reason, causes=causes)

@@ -96,6 +96,7 @@ def test_a_broken_contract_fails_at_once_naming_the_variable(attempt: Attempt) -
         (("checkpoints", "pull", "/nowhere", "out"), 65, "nothing is saved in /nowhere"),
         (("checkpoints", "delete", "/nowhere"), 2, "give --yes"),
         (("checkpoints", "delete", "/nowhere", "--yes"), 65, "there is no checkpoint store at file:///nowhere"),
+        (("checkpoints", "delete", "/nowhere", "--missing-ok"), 2, "give --yes"),
     ],
 )
 def test_on_a_laptop_too_it_is_words_and_no_traceback(

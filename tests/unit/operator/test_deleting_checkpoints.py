@@ -1,0 +1,404 @@
+"""deletionPolicy Delete: a task stays until its pods have ended and its store is deleted, or given up after an hour."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.unit.operator.story import Story
+from tests.unit.operator.tasks import STORE, UID, task
+from tests.unit.operator.world import World
+from waypost import contract
+from waypost.contract import EventReason
+from waypost_operator.model.decision import Forget, Wait, WriteFinalizers
+from waypost_operator.model.raw import Json
+
+FOREIGN = "example.com/hold"
+CLEANUP = "train-cleanup"
+
+
+def deleting() -> Story:
+    """A story about a task whose checkpoints are to be deleted with it."""
+    return Story(task(checkpoint={"uri": "s3://bucket/runs", "deletionPolicy": "Delete"}))
+
+
+def finalizers(story: Story) -> list[str]:
+    assert story.world.task is not None
+    found: list[str] = story.world.task["metadata"].get("finalizers", [])
+    return found
+
+
+def gone(story: Story) -> bool:
+    return story.world.task is None
+
+
+def deleted_while_running() -> Story:
+    """Attempt 1 runs, and the task is deleted."""
+    story = deleting()
+    story.running()
+    story.world.ask_to_delete_task()
+    story.settle()
+    return story
+
+
+def with_cleanup_pod() -> Story:
+    """Nothing of the task runs any more, and the clean-up pod was created."""
+    story = deleted_while_running()
+    story.world.exit("train-1", 143)
+    story.settle()
+    assert CLEANUP in story.pods
+    return story
+
+
+def fail(story: Story, message: str = "AccessDenied") -> None:
+    """The clean-up pod ends without having deleted anything."""
+    story.world.exit(CLEANUP, 74, message=message)
+    story.settle()
+
+
+# --- the finalizer ---------------------------------------------------------------------------------------------
+def test_the_finalizer_is_there_before_the_first_pod() -> None:
+    story = deleting()
+    story.settle()
+    assert finalizers(story) == [contract.FINALIZER]
+    steps = story.steps()
+    assert steps.index("WriteFinalizers") < steps.index("CreatePod")
+
+
+def test_with_retain_there_is_none() -> None:
+    story = Story()
+    story.running()
+    assert finalizers(story) == []
+    assert "WriteFinalizers" not in story.steps()
+
+
+def test_it_comes_and_goes_with_the_policy_and_leaves_others_alone() -> None:
+    story = Story()
+    story.running()
+    assert story.world.task is not None
+    story.world.task["metadata"]["finalizers"] = [FOREIGN]
+    story.world.edit_spec(checkpoint={"uri": "s3://bucket/runs", "deletionPolicy": "Delete"})
+    story.settle()
+    assert finalizers(story) == [FOREIGN, contract.FINALIZER]
+    story.world.edit_spec(checkpoint={"uri": "s3://bucket/runs", "deletionPolicy": "Retain"})
+    story.settle()
+    assert finalizers(story) == [FOREIGN]
+
+
+def test_a_finalizer_that_somebody_set_meanwhile_is_kept() -> None:
+    story = deleting()
+    assert story.world.task is not None
+    story.world.task["metadata"]["finalizers"] = [FOREIGN]
+    story.world.edit_spec()  # not told to the operator yet
+    story.operator.settle()
+    assert finalizers(story) == [FOREIGN, contract.FINALIZER]
+
+
+def test_a_finished_task_whose_policy_becomes_delete_gets_it_too() -> None:
+    story = Story()
+    story.world.exit(story.running(), 0)
+    story.settle()
+    assert story.status["state"] == "Succeeded"
+    story.world.edit_spec(checkpoint={"uri": "s3://bucket/runs", "deletionPolicy": "Delete"})
+    story.settle()
+    assert finalizers(story) == [contract.FINALIZER]
+
+
+# --- the pods end first ----------------------------------------------------------------------------------------
+def test_the_running_pod_is_stopped_gracefully_and_waited_for() -> None:
+    story = deleted_while_running()
+    assert "deletionTimestamp" in story.world.pods["train-1"]["metadata"]
+    story.pass_time(seconds=100)
+    assert story.pods == ["train-1"], "a clean-up pod while a pod of the task may still write"
+    assert story.status["state"] == "Deleting"
+    assert "when pod train-1 has ended" in story.status["message"]
+    story.world.exit("train-1", 143)
+    story.settle()
+    assert CLEANUP in story.pods
+
+
+def test_a_pod_that_only_the_status_knows_is_asked_for() -> None:
+    story = deleted_while_running()
+    story.world.remove("train-1")
+    story.restart()
+    story.settle()
+    assert CLEANUP in story.pods
+    assert "LookAtPod" in story.steps()
+
+
+def test_a_pod_that_lost_its_label_is_found_and_stopped() -> None:
+    story = deleting()
+    story.running()
+    story.world.lose_sight("train-1")
+    story.world.ask_to_delete_task()
+    story.restart()
+    story.operator.pods.clear()
+    story.operator.settle()
+    assert "deletionTimestamp" in story.world.pods["train-1"]["metadata"]
+    assert CLEANUP not in story.pods
+
+
+def test_a_create_without_an_answer_is_given_time_to_show() -> None:
+    story = deleting()
+    story.world.refuse_creates = (500, "etcd")
+    story.settle()
+    assert story.status["attempt"] == 1
+    assert "podUID" not in story.status
+    story.world.refuse_creates = None
+    story.world.ask_to_delete_task()
+    story.settle()
+    assert story.pods == []
+    story.pass_time(seconds=16)
+    assert story.pods == [CLEANUP]
+
+
+def test_a_task_that_never_started_goes_at_once() -> None:
+    story = deleting()
+    story.operator.step()
+    assert finalizers(story) == [contract.FINALIZER]
+    story.world.ask_to_delete_task()
+    story.settle()
+    assert gone(story)
+    assert story.pods == []
+
+
+# --- the store is deleted --------------------------------------------------------------------------------------
+def test_the_task_goes_when_the_store_is_deleted_and_not_before() -> None:
+    story = with_cleanup_pod()
+    story.world.bind(CLEANUP, "node-1")
+    story.world.run(CLEANUP)
+    story.pass_time(seconds=30)
+    assert finalizers(story) == [contract.FINALIZER]
+    story.world.exit(CLEANUP, 0)
+    assert isinstance(story.settle(), Wait)
+    assert gone(story)
+    assert isinstance(story.settle(), Forget)
+    assert STORE in story.said(EventReason.CHECKPOINTS_DELETED)[0]
+    assert story.said(EventReason.CHECKPOINTS_RETAINED) == []
+
+
+def test_a_finished_task_is_cleaned_up_too() -> None:
+    story = deleting()
+    story.world.exit(story.running(), 0)
+    story.settle()
+    story.world.ask_to_delete_task()
+    story.settle()
+    story.world.exit(CLEANUP, 0)
+    story.settle()
+    assert gone(story)
+
+
+def test_a_sidecar_that_never_ends_keeps_nobody() -> None:
+    story = with_cleanup_pod()
+    story.world.exit(CLEANUP, 0, phase="Running")
+    story.settle()
+    assert gone(story)
+
+
+def test_the_operator_may_die_at_any_step() -> None:
+    story = deleting()
+    for _ in range(40):
+        story.restart()
+        story.operator.step()
+        if story.world.task is not None:
+            story.operator.step()  # the look before a create is worth nothing to the next process
+        if story.world.task is None:
+            break
+        if "train-1" in story.pods and not story.world.pods["train-1"]["spec"].get("nodeName"):
+            story.world.bind("train-1", "node-1")
+            story.world.run("train-1")
+        if story.status.get("podUID") and "deletionTimestamp" not in story.world.task["metadata"]:
+            story.world.ask_to_delete_task()
+        elif story.world.alive(UID) and "deletionTimestamp" in story.world.pods["train-1"]["metadata"]:
+            story.world.exit("train-1", 143)
+        elif CLEANUP in story.pods:
+            story.world.exit(CLEANUP, 0)
+    assert gone(story)
+    assert [pod["metadata"]["name"] for pod in story.world.created] == ["train-1", CLEANUP]
+
+
+# --- trouble ---------------------------------------------------------------------------------------------------
+def test_a_failed_cleanup_is_tried_again_with_a_growing_wait() -> None:
+    story = with_cleanup_pod()
+    fail(story)
+    assert story.status["cleanup"]["failures"] == 1
+    assert "exit code 74: AccessDenied" in story.status["message"]
+    story.pass_time(seconds=9)
+    assert len(story.world.created) == 2, "its pod stays for its log until the next try"
+    story.pass_time(seconds=2)
+    assert len(story.world.created) == 3
+    fail(story)
+    story.pass_time(seconds=19)
+    assert len(story.world.created) == 3
+    story.pass_time(seconds=2)
+    assert len(story.world.created) == 4
+    story.world.exit(CLEANUP, 0)
+    story.settle()
+    assert gone(story)
+
+
+def test_a_cleanup_pod_that_vanished_is_a_failed_one() -> None:
+    story = with_cleanup_pod()
+    story.world.remove(CLEANUP)
+    story.settle()
+    assert "vanished" in story.status["message"]
+    assert CLEANUP not in story.pods, "no hot loop with whoever removes it"
+    story.pass_time(seconds=11)
+    assert CLEANUP in story.pods
+
+
+def test_after_an_hour_the_task_goes_and_the_store_is_named() -> None:
+    story = with_cleanup_pod()
+    while story.world.task is not None:
+        if CLEANUP in story.world.pods and "containerStatuses" not in story.world.pods[CLEANUP]["status"]:
+            fail(story)
+        story.pass_time(seconds=60)
+        assert len(story.world.created) < 60
+        story.restart()
+    [told] = story.said(EventReason.CLEANUP_GIVEN_UP)
+    assert STORE in told
+    assert "AccessDenied" in told
+    assert story.status == {}
+
+
+def test_the_hour_is_not_over_before_it_is() -> None:
+    story = with_cleanup_pod()
+    fail(story)
+    story.pass_time(seconds=3500)
+    assert not gone(story)
+    story.pass_time(seconds=3700)
+    assert gone(story)
+
+
+def test_a_pod_that_cant_start_is_named_and_given_up_too() -> None:
+    story = with_cleanup_pod()
+    story.world.keep_waiting(CLEANUP, "ImagePullBackOff", "no such image")
+    story.settle()
+    assert "can't start yet: ErrImagePull" in story.status["message"]
+    story.pass_time(seconds=3700)
+    assert gone(story)
+    assert "no such image" in story.said(EventReason.CLEANUP_GIVEN_UP)[0]
+
+
+def test_a_cleanup_that_runs_is_no_retry_and_is_let_finish() -> None:
+    story = with_cleanup_pod()
+    story.world.bind(CLEANUP, "node-1")
+    story.world.run(CLEANUP)
+    story.pass_time(seconds=5000)
+    assert not gone(story)
+    story.world.exit(CLEANUP, 1)
+    story.settle()
+    assert gone(story)
+    assert story.said(EventReason.CLEANUP_GIVEN_UP)
+
+
+def test_somebody_elses_pod_of_that_name_is_waited_for() -> None:
+    story = deleting()
+    stranger: Json = {
+        "metadata": {"name": CLEANUP, "namespace": "ml"},
+        "spec": {"containers": [{"name": "a"}], "terminationGracePeriodSeconds": 1},
+    }
+    story.world.create_pod(stranger)
+    story.running()
+    story.world.ask_to_delete_task()
+    story.settle()
+    story.world.exit("train-1", 143)
+    story.settle()
+    assert "doesn't belong to this task" in story.status["message"]
+    story.world.remove(CLEANUP)
+    story.pass_time(seconds=61)
+    assert story.world.pods[CLEANUP]["metadata"]["labels"][contract.LABEL_CLEANUP] == "true"
+
+
+def test_a_namespace_that_is_being_deleted_lets_the_task_go_at_once() -> None:
+    story = deleted_while_running()
+    story.world.namespace_terminating = True
+    story.world.exit("train-1", 143)
+    story.settle()
+    assert gone(story)
+    assert STORE in next(d.why for d in story.operator.decisions if "namespace is being deleted" in d.why)
+
+
+def test_other_refusals_of_the_cleanup_pod_are_tried_again() -> None:
+    story = deleted_while_running()
+    story.world.refuse_creates = (403, "exceeded quota")
+    story.world.exit("train-1", 143)
+    story.settle()
+    assert "exceeded quota" in story.status["message"]
+    story.pass_time(seconds=120)
+    story.world.refuse_creates = None
+    story.pass_time(seconds=61)
+    assert CLEANUP in story.pods
+
+
+def test_without_an_image_it_says_so_and_gives_up_after_the_hour() -> None:
+    story = deleted_while_running()
+    story.operator.cleanup_image = None
+    story.world.exit("train-1", 143)
+    story.settle()
+    assert "--cleanup-image" in story.status["message"]
+    story.pass_time(seconds=3601)
+    assert gone(story)
+    assert "--cleanup-image" in story.said(EventReason.CLEANUP_GIVEN_UP)[0]
+
+
+# --- changes of mind -------------------------------------------------------------------------------------------
+def test_retain_said_while_it_is_being_deleted_lets_it_go_with_its_store() -> None:
+    story = deleted_while_running()
+    story.world.edit_spec(checkpoint={"uri": "s3://bucket/runs", "deletionPolicy": "Retain"})
+    story.settle()
+    assert gone(story)
+    story.settle()
+    assert f"from: {STORE}" in story.said(EventReason.CHECKPOINTS_RETAINED)[0]
+
+
+def test_no_cleanup_pod_is_made_from_an_old_look_at_the_policy() -> None:
+    story = deleted_while_running()
+    story.world.exit("train-1", 143)
+    story.operator.watch()
+    story.operator.confirmed_at = None
+    while story.status.get("cleanup") is None:
+        story.operator.step()
+    story.operator.confirmed_at = None
+    story.world.edit_spec(checkpoint={"uri": "s3://bucket/runs", "deletionPolicy": "Retain"})
+    story.operator.settle()
+    assert CLEANUP not in [pod["metadata"]["name"] for pod in story.world.created]
+    assert gone(story)
+
+
+def test_delete_said_too_late_keeps_the_store_and_says_so() -> None:
+    story = Story()
+    story.running()
+    story.world.edit_spec(checkpoint={"uri": "s3://bucket/runs", "deletionPolicy": "Delete"})
+    story.world.ask_to_delete_task()
+    story.settle()
+    assert f"from: {STORE}" in story.said(EventReason.CHECKPOINTS_RETAINED)[0]
+
+
+def test_a_spec_that_cant_be_read_lets_the_task_go_and_says_what_stays() -> None:
+    story = deleted_while_running()
+    story.world.edit_spec(template={"spec": {}})
+    story.settle()
+    assert gone(story)
+    assert STORE in story.said(EventReason.CLEANUP_GIVEN_UP)[0]
+
+
+@pytest.mark.parametrize("policy", ["Retain", "Delete"])
+def test_other_peoples_finalizers_outlive_ours(policy: str) -> None:
+    world = World(task(checkpoint={"uri": "s3://bucket/runs", "deletionPolicy": policy}))
+    story = Story()
+    story.world = world
+    story.restart()
+    assert world.task is not None
+    world.task["metadata"]["finalizers"] = [FOREIGN]
+    world.edit_spec()
+    story.running()
+    world.ask_to_delete_task()
+    story.settle()
+    world.exit("train-1", 143)
+    story.settle()
+    if policy == "Delete":
+        world.exit(CLEANUP, 0)
+        story.settle()
+    assert finalizers(story) == [FOREIGN]
+    written = [d.step.finalizers for d in story.operator.decisions if isinstance(d.step, WriteFinalizers)]
+    assert all(FOREIGN in names for names in written)
