@@ -82,13 +82,9 @@ class Applier:
         """Do one step for the task observed under this key."""
         match step:
             case WriteStatus():
-                asked = self._clock()
-                written = await self._client.put_status(observed.task, step.resource_version, step.status)
-                return await self._written(key, observed, step, asked, written)
+                return await self._write_status(key, observed, step)
             case WriteFinalizers():
-                asked, (version, wanted) = self._clock(), (step.resource_version, step.finalizers)
-                written = await self._client.patch_finalizers(observed.task, version, wanted)
-                return await self._written(key, observed, step, asked, written)
+                return await self._write_finalizers(key, observed, step)
             case CreatePod():
                 return await self._create_pod(key, observed, step)
             case DeletePod():
@@ -106,13 +102,23 @@ class Applier:
             case Wait():
                 return AGAIN
 
+    async def _write_status(self, key: Key, observed: Observed, step: WriteStatus) -> Outcome:
+        asked = self._clock()
+        answer = await self._client.put_status(observed.task, step.resource_version, step.status)
+        return await self._written(key, observed, step.events, asked, answer)
+
+    async def _write_finalizers(self, key: Key, observed: Observed, step: WriteFinalizers) -> Outcome:
+        asked = self._clock()
+        answer = await self._client.patch_finalizers(observed.task, step.resource_version, step.finalizers)
+        return await self._written(key, observed, step.events, asked, answer)
+
     async def _written(
-        self, key: Key, observed: Observed, step: WriteStatus | WriteFinalizers, asked: datetime, answer: Answer
+        self, key: Key, observed: Observed, events: Iterable[TaskEvent], asked: datetime, answer: Answer
     ) -> Outcome:
         if isinstance(answer, Accepted):
             self._cache.put_task(answer.object, asked, confirmed=True)
             self._witness.expect(Kind.TASK, answer.object)
-            self._tell(observed.task, step.events)
+            self._tell(observed.task, events)
             return AGAIN
         if isinstance(answer, Refused) and answer.status == 409:
             return await self.look_at_task(key, observed.uid)

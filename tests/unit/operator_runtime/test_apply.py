@@ -21,6 +21,7 @@ from waypost_operator.model.decision import (
     LookAtPod,
     LookAtTask,
     Step,
+    WriteFinalizers,
     WriteStatus,
 )
 from waypost_operator.model.decision import TaskEvent as Said
@@ -41,6 +42,7 @@ LOST = Unclear("reset")
 BUSY = Refused(429, "too many requests", "TooManyRequests", retry_after=7.0)
 EVENT = Said("Normal", EventReason.ATTEMPT_STARTED, "attempt 1 started")
 WRITE = WriteStatus({"attempt": 1}, "10", (EVENT,))
+RELEASE = WriteFinalizers(("example.com/hold",), "10", (EVENT,))
 CREATE = CreatePod("train-1", 1, {"metadata": {"name": "train-1"}})
 
 
@@ -66,6 +68,9 @@ class Script:
 
     async def put_status(self, task: Any, resource_version: str, status: Any) -> Answer:
         return await self._next(f"PUT status {resource_version}")
+
+    async def patch_finalizers(self, task: Any, resource_version: str, finalizers: Any) -> Answer:
+        return await self._next(f"PATCH finalizers {resource_version} {','.join(finalizers)}")
 
 
 class Scene:
@@ -97,7 +102,7 @@ class SlowScript(Script):
         return await super()._next(question)
 
 
-@pytest.mark.parametrize("step", [LookAtTask(), WRITE])
+@pytest.mark.parametrize("step", [LookAtTask(), WRITE, RELEASE])
 def test_a_task_counts_as_confirmed_since_it_was_asked_for_however_long_the_answer_took(step: Step) -> None:
     scene = Scene()
     script = SlowScript(Accepted(task(version=11, attempt=1)))
@@ -122,6 +127,22 @@ def test_a_status_that_was_written_is_known_at_once_and_then_told() -> None:
     assert scene.observed().resource_version == "11"
     assert scene.observed().task_confirmed_at == LATE
     assert scene.events.waiting == 1
+
+
+def test_finalizers_are_written_at_the_version_they_were_read_at_and_a_conflict_is_looked_into() -> None:
+    scene = Scene(CONFLICT, Accepted(task(version=12)))
+    assert scene.do(RELEASE) is AGAIN
+    assert scene.script.asked == ["PATCH finalizers 10 example.com/hold", "GET checkpointedtasks train"]
+    assert scene.observed().resource_version == "12"
+    assert scene.events.waiting == 0
+
+
+def test_a_refused_create_is_kept_with_what_tells_a_terminating_namespace() -> None:
+    scene = Scene(Refused(403, "it is being terminated", "Forbidden", causes=("NamespaceTerminating",)))
+    scene.do(CREATE)
+    refusal = scene.observed().create_refusal
+    assert refusal is not None
+    assert refusal.namespace_terminating
 
 
 @pytest.mark.parametrize("answer", [CONFLICT, NOT_FOUND, LOST, BUSY])

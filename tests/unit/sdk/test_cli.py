@@ -101,3 +101,12 @@ def test_help_is_about_run_or_about_the_function(tmp_path: Path) -> None:
     about = invoke("run", f"{program}:train", "--help")
     assert "Train it." in about
     assert "--n-steps INTEGER" in about
+
+
+def test_delete_of_a_store_that_is_not_there_succeeds_if_asked_to(store: str) -> None:
+    assert "nothing was deleted" in invoke("checkpoints", "delete", store, "--missing-ok", "--yes")
+
+
+def test_delete_may_be_repeated(filled: str) -> None:
+    assert invoke("checkpoints", "delete", filled, "--missing-ok", "--yes").startswith("deleted")
+    assert " 0 log entries" in invoke("checkpoints", "delete", filled, "--missing-ok", "--yes")
