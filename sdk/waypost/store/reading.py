@@ -34,12 +34,14 @@ _MOST_MISSING: Final = 100
 class Reading:
     """The checkpoints of one store, read by the holder of a fence or by anybody."""
 
-    def __init__(self, journal: Journal, log: Log | None = None) -> None:
-        self._journal, self._calls, self._log = journal, journal.calls, log
+    def __init__(self, journal: Journal, log: Log | None = None, known: State | None = None) -> None:
+        """`known`: how a reader has found the log before; it goes on from there."""
+        self._journal, self._calls, self._log, self._known = journal, journal.calls, log, known
 
     def state(self) -> State:
-        """What is known of the log: a writer's own knowledge, else a fresh look. Raises StoreDeletedError."""
-        return self._undeleted(self._log.state if self._log is not None else self._journal.survey())
+        """What is known of the log: by a writer, or from before, else a fresh look. Raises StoreDeletedError."""
+        known = self._known if self._log is None else self._log.state
+        return self._undeleted(self._journal.survey() if known is None else known)
 
     def entry(self, sequence: int) -> Checkpoint:
         """The CHECKPOINT at this number, whether live or a stub; raises DamagedError when there is none."""

@@ -23,6 +23,7 @@ from waypost.store.manifest import Manifest
 from waypost.store.reading import Reading
 from waypost.store.seams import Seams
 from waypost.store.sequences import MAX_SEQUENCE
+from waypost.store.state import State
 
 T = TypeVar("T")
 
@@ -38,6 +39,8 @@ class StartPoint:
     mode: store_format.Mode | None = None
     found: Checkpoint | None = None
     """What the task begins from, once that was looked for: as the log said, or as it was restored."""
+    _seen: State | None = None
+    """The log as it was then: no later LIST, which may lag behind it, takes anything of this back."""
 
     @classmethod
     def open(cls, text: str, seams: Seams, budget: Budget = SAVING) -> Self:
@@ -58,7 +61,9 @@ class StartPoint:
         """
         calls = self.calls.interruptible(interrupt, budget)
         self.mode = store_format.known_mode(calls)
-        reading = Reading(store_format.journal_of(self.mode, calls))
+        journal = store_format.journal_of(self.mode, calls)
+        self._seen = None if self.mode is None else journal.look_again()
+        reading = Reading(journal, known=self._seen)
         state = None if self.mode is None else reading.state()
         if state is None or not state.live:
             raise self._empty("there is no checkpoint store" if state is None else "it holds no checkpoint")
@@ -88,7 +93,7 @@ class StartPoint:
         """
         found = self.found or self.find(interrupt, SAVING)
         calls = self.calls.interruptible(interrupt)
-        delivered = Reading(store_format.journal_of(self.mode, calls)).deliver(
+        delivered = Reading(store_format.journal_of(self.mode, calls), known=self._seen).deliver(
             lambda entry, manifest: take(calls, entry, manifest),
             found.sequence if first is None else first,
             strict=self.sequence is not None,

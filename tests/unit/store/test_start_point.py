@@ -203,6 +203,19 @@ def test_a_numbered_from_that_is_pruned_is_named_and_fails_the_task(
         Process(SteppedBackend(), starts_from=(other, 2))
 
 
+@pytest.mark.parametrize("number", [None, 3])
+def test_a_listing_that_lags_behind_what_was_found_takes_nothing_of_it_back(
+    backend: SteppedBackend, other: SteppedBackend, number: int | None
+) -> None:
+    """H15, in the store that a task starts from: found by the simulator."""
+    process = Process(backend, starts_from=(other, number))
+    newest = keys.log_key(3)
+    listed = other.list
+    other.list = lambda *asked: [key for key in listed(*asked) if key != newest]  # type: ignore[method-assign]
+    assert process.resume() == (other.uri, 3, BASE_MODEL)
+    assert Process(backend, attempt=2, starts_from=(other, number)).resume() == (other.uri, 3, BASE_MODEL)
+
+
 def test_from_is_never_written_to(backend: SteppedBackend, other: SteppedBackend) -> None:
     other.requests.clear()
     process = Process(backend, starts_from=(other, None))
