@@ -3,18 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Final, Protocol
+from typing import Final
 
-from tests.simulator.actors import Actor
 from tests.simulator.person import Tending
-from tests.simulator.process import Town, Watching, Writing
-
-
-class Role(Protocol):
-    """What a process of a cast does."""
-
-    def live(self, town: Town, actor: Actor) -> None:
-        """Its life, from its start to its end."""
+from tests.simulator.place import OTHER
+from tests.simulator.process import Elsewhere, Writing
+from tests.simulator.reader import Watching
+from tests.simulator.town import Role
+from waypost.store.resuming import BASE
 
 
 @dataclasses.dataclass(frozen=True)
@@ -28,6 +24,8 @@ class Cast:
     """Keys that begin with this are lost or altered now and then, behind everybody's back."""
     snapshots: bool = False
     """Whether a machine is restored from a snapshot beside the one that runs on."""
+    source: tuple[Role, ...] | None = None
+    """The task starts from another store: who has written to that before. Nobody: it doesn't exist. None: no source."""
     marked: bool = False
     """Consoles and s3a leave a key of the folder's own name, which sorts before every entry."""
 
@@ -36,6 +34,8 @@ A: Final = Writing(1, "a")
 A2: Final = Writing(1, "a", keeps=2)
 B: Final = Writing(2, "b", completes=True)
 C: Final = Writing(3, "c")
+EARLIER: Final = Writing(1, "x", keeps=None)
+"""Has saved twice in the store that the task starts from, as its entries 2 and 3."""
 
 CASTS: Final = {
     "1,2": Cast((A, B)),
@@ -46,8 +46,14 @@ CASTS: Final = {
     "1 again and again,2": Cast((Writing(1, "a", lives=3), B)),
     "1,2 and a reader": Cast((A, B, Watching())),
     "1,2,3 from an older one": Cast((A2, Writing(2, "b", picks=True, keeps=2), C)),
+    "1,2,3 from an older one keep three": Cast(
+        (Writing(1, "a", keeps=3), Writing(2, "b", saves=1, picks=True, keeps=3), Writing(3, "c", keeps=3))
+    ),
     "1,2,3 from an older one and lost packs": Cast(
         (A, Writing(2, "b", saves=1, picks=True), C, Watching(1)), damages="packs/"
+    ),
+    "1,2,3 on branches and lost packs": Cast(
+        (Writing(1, "a", keeps=None), Writing(2, "b", saves=1, picks=True, keeps=None), C), damages="packs/"
     ),
     "1,2,3 and unreadable entries": Cast((A2, Writing(2, "b", keeps=2), C, Watching(1)), damages="log/"),
     "1,2 keep all": Cast((Writing(1, "a", saves=3, keeps=None), Writing(2, "b", saves=1, keeps=None))),
@@ -55,4 +61,16 @@ CASTS: Final = {
     "1,2, a person and a reader": Cast((Writing(1, "a", keeps=None), B, Tending(2), Watching())),
     "1,2 and a snapshot": Cast((Writing(1, "a", saves=3), B), snapshots=True),
     "1,2 fresh": Cast((A, B), fresh=True),
+    "1,2,3 from a store at work": Cast(
+        (A, Writing(2, "b", asks_for=BASE, completes=True), C, Elsewhere(Writing(2, "y", saves=1))), source=(EARLIER,)
+    ),
+    "1,2,3 from a store that begins": Cast((A, B, C, Elsewhere(Writing(1, "x"))), source=()),
+    "1,2 from a checkpoint that may be pruned": Cast(
+        (Writing(1, "a", begins_at=2), Writing(2, "b", begins_at=2, asks_for=BASE), Elsewhere(Writing(2, "y"))),
+        source=(EARLIER,),
+    ),
+    "1,2 from a store with lost packs": Cast(
+        (A, Writing(2, "b", asks_for=BASE)), source=(EARLIER,), damages=f"{OTHER}packs/"
+    ),
+    "1,2,3 from a store, and lost packs": Cast((A, B, C), source=(Writing(1, "x", saves=1),), damages="packs/"),
 }

@@ -17,9 +17,9 @@ from typing import Final
 
 from tests.simulator.actors import Actor, Fate, Request
 from tests.simulator.casts import CASTS, Cast
-from tests.simulator.process import SHAPES
 from tests.simulator.scene import Scene, hushed
 from tests.simulator.schedule import BUDGETS, FATES
+from tests.simulator.town import SHAPES
 
 _BETWEEN_COLLECTIONS: Final = 500
 

@@ -4,13 +4,15 @@ I1 a live checkpoint has all its objects, with the content that was saved · I2 
 pruned one may become a stub · I3 only the holder of the newest FENCE appends, and attempts never fall · I4 what was
 confirmed stands as it was, what was called 'not saved' never does · I5 an attempt resumes from the newest live
 checkpoint at its FENCE, and its saves follow in one lineage · I6 nothing but PRUNE, PIN and UNPIN after COMPLETE ·
-I7 no gap · I8 a PRUNE spares the newest, what is pinned, and what the running attempt resumed from · I9 a fresh attempt
-alone can always go on · R a reader is never told of damage where there is none, nor given something older than what
-stood when it looked.
+I7 no gap · I8 a PRUNE spares the newest, what is pinned, and what the running attempt resumed from; retention counts
+along the parents · I9 a fresh attempt alone can always go on · I17 nobody begins from nothing where there is a store to
+start from, nor from that store once a checkpoint was saved · R a reader is never told of damage where there is none,
+nor given something older than what stood when it looked.
 """
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import json
 from collections import Counter
@@ -21,6 +23,8 @@ from tests.simulator import stranger
 from tests.simulator.place import LOG
 
 Files = tuple[bytes, ...]
+Origin = tuple[str, int]
+"""URI and number of a checkpoint in the store that the task starts from."""
 KEPT_IN_A_STUB = ("type", "sequence", "attempt", "fence", "nonce", "step", "parent", "time")
 
 
@@ -29,6 +33,10 @@ class Judge:
     """Watches one place (as its `Witness`), and keeps the ledger of what the processes were told."""
 
     objects: Mapping[str, bytes] = dataclasses.field(default_factory=dict)
+    chief: Judge | None = None
+    """Who keeps the verdict, if this one watches only the store that the task starts from."""
+    source: Judge | None = None
+    """Who watches that one."""
     verdict: str | None = None
     """The first violation."""
     met: Counter[str] = dataclasses.field(default_factory=Counter)
@@ -49,13 +57,15 @@ class Judge:
     """Whether an entry was: then what it recorded may be lost to all, and only the rest can be held."""
     holder: Mapping[str, Any] | None = None
     """The newest FENCE."""
-    base: int = 0
+    base: int | Origin = 0
     """What its writer goes on from."""
     origin: int = 0
     """What its writer resumed from, which stays live for as long as it holds the store."""
     committed: bool = False
     """Whether its writer has a CHECKPOINT."""
     completed: bool = False
+    keeps: dict[int, int] = dataclasses.field(default_factory=dict)
+    """By fence: how many checkpoints its writer's retention keeps."""
     saves: dict[int, Files] = dataclasses.field(default_factory=dict)
     """By step, which no two saves share: what a process was about to save."""
     not_saved: set[int] = dataclasses.field(default_factory=set)
@@ -65,9 +75,18 @@ class Judge:
     copies: bool = False
     """Whether there is one: then one fence may have two writers, who overtake each other."""
 
+    def copy(self, chief: Judge) -> Judge:
+        """Another watcher who knows the same, and reports to `chief`."""
+        known = {field.name: copy.copy(getattr(self, field.name)) for field in dataclasses.fields(self)}
+        return Judge(**(known | {"chief": chief, "met": chief.met}))
+
     def blame(self, invariant: str, what: str) -> None:
         """Record a violation; the first one is the verdict."""
-        if self.verdict is None and not self.muted:
+        if self.muted:
+            return
+        if self.chief is not None:
+            self.chief.blame(invariant, f"in the store that the task starts from, {what}")
+        elif self.verdict is None:
             self.verdict = f"{invariant}: {what}"
 
     # --- What happens to the objects -------------------------------------------------------------------------------
@@ -172,11 +191,13 @@ class Judge:
         if self.completed and not self.unreadable:
             self.blame("I6", f"FENCE {sequence} behind COMPLETE")
         self.holder, self.base = record, self.newest_at[-1]
-        self.origin, self.committed = self.base, False
+        self.origin, self.committed = self.newest_at[-1], False
 
     def _committed(self, sequence: int, record: Mapping[str, Any]) -> None:
-        if (record["parent"] or 0) != self.base:
+        if stranger.parent(record) != self.base:
             self.blame("I5", f"checkpoint {sequence} has parent {record['parent']}; it goes on from {self.base}")
+        elif not self._progress(record) > self._progress_at(self.base):
+            self.blame("I5", f"checkpoint {sequence} has come no farther than {self.base}, from which it goes on")
         step = record["step"]
         if step in self.not_saved:
             self.blame("I4", f"checkpoint {sequence} is step {step}, whose save was called 'not saved'")
@@ -185,8 +206,20 @@ class Judge:
             self.blame("I1", f"checkpoint {sequence} doesn't hold what was saved as step {step}")
         self.live.add(sequence)
         if record.get("prunes"):
+            self._require_lineage_kept(sequence, record)
             self._pruned(sequence, record, sequence)
         self.base, self.committed = sequence, True
+
+    def _require_lineage_kept(self, sequence: int, record: Mapping[str, Any]) -> None:
+        """Retention counts along the parents: what a fall-back has left aside takes nobody's place (H17)."""
+        gone, line, ancestor = stranger.sequences(record["prunes"]), list[int](), stranger.parent(record)
+        while ancestor and isinstance(ancestor, int):
+            if ancestor in self.live and ancestor not in self.pinned:
+                line.append(ancestor)
+            ancestor = stranger.parent(self.records[ancestor - 1])
+        lost = gone.intersection(line[: self.keeps[record["fence"]] - 1])
+        if lost and not self.unreadable:
+            self.blame("I8", f"checkpoint {sequence} prunes {sorted(lost)}, of the last along its parents, {line}")
 
     def _pruned(self, sequence: int, record: Mapping[str, Any], newest: int) -> None:
         gone = stranger.sequences(record["prunes"])
@@ -205,6 +238,8 @@ class Judge:
             self.blame("I5", f"the writer of fence {fence} was given {sequence or 'nothing'}; {newest} was the newest")
         if not sequence and any(record["type"] == "CHECKPOINT" for record in self.records[:fence]):
             self.blame("I5", f"the writer of fence {fence} was told that nothing was saved yet")
+        if not sequence and self.source is not None:
+            self.blame("I17", f"the writer of fence {fence} began from nothing, though the task starts from a store")
         self._require_whole(sequence, files)
         if self.holder is not None and self.holder["sequence"] == fence and not (self.muted or self.committed):
             self.base = self.origin = sequence
@@ -212,6 +247,46 @@ class Judge:
             self.met["resumed from another attempt"] += 1
         if sequence != newest and not picked:
             self.met["fell back"] += 1
+
+    def began(self, fence: int, uri: str, floor: int, sequence: int, files: Files, named: int | None) -> None:
+        """A writer was given a checkpoint of the source to begin from, the one `named` if one was.
+
+        When it looked, `floor` was the newest there.
+        """
+        assert self.source is not None
+        if any(record["type"] == "CHECKPOINT" for record in self.records[:fence]):
+            self.blame(
+                "I17", f"the writer of fence {fence} was sent back to where the task had begun, {uri}#{sequence}"
+            )
+        self.source.read(floor if named is None else 0, sequence, files)
+        if named not in (None, sequence):
+            self.blame("I17", f"the writer of fence {fence} was given {uri}#{sequence}; the task names {named}")
+        if self.holder is not None and self.holder["sequence"] == fence and not (self.muted or self.committed):
+            self.base = (uri, sequence)
+        self.met["began from another store"] += 1
+
+    def could_not_begin(self, floor: int, message: str) -> None:
+        """A writer was told that the source holds nothing to begin from; when it looked, `floor` was the newest."""
+        self.met["nothing to begin from"] += 1
+        if floor and not self.damaged:
+            self.blame("I17", f"a process was told: {message}; {floor} stands there")
+
+    @property
+    def may_be_started_from(self) -> bool:
+        """Whether a task can begin from this store."""
+        return bool(self.live) and not self.damaged
+
+    def _progress_at(self, base: int | Origin) -> int:
+        if not isinstance(base, int):
+            assert self.source is not None
+            return self.source._progress_at(base[1])
+        return self._progress(self.records[base - 1]) if base else 0
+
+    @staticmethod
+    def _progress(record: Mapping[str, Any]) -> int:
+        """How many saves of the program led to this one, its own included."""
+        generation: int = record["metadata"]["generation"]
+        return generation
 
     def _may_stand_for(self, newest: int, fence: int, given: int) -> bool:
         """Whether `given` is `newest`, or its nearest ancestor that is whole: every one that was passed is damaged."""
@@ -225,8 +300,8 @@ class Judge:
                 lower = max((one for one in live if one < candidate), default=0)
                 if stranger.log_key(candidate) in self.damaged:
                     candidates.append(lower)  # nobody can read what its parent was
-                parent = self.records[candidate - 1]["parent"] or 0
-                if parent:
+                parent = stranger.parent(self.records[candidate - 1])
+                if parent and isinstance(parent, int):  # never into the store that the task has started from
                     candidates.append(parent)
         return False
 

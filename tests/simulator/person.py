@@ -11,7 +11,7 @@ from typing import Final
 
 from tests.simulator.actors import Actor
 from tests.simulator.place import Door
-from tests.simulator.process import Clock, Town
+from tests.simulator.town import Clock, Town
 from waypost.errors import WaypostError
 from waypost.store import unfenced
 from waypost.store.calls import Calls

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import NamedTuple, Protocol, TypeVar
+from typing import Final, NamedTuple, Protocol, TypeVar
 
 from tests.simulator.actors import Actor, Fate
 from waypost.backends.protocol import AbsentError, ExistsError, TooLargeError, UnreachableError
 
 LOG = "log/"
+OTHER: Final = "from/"
+"""Ahead of the keys of the store that a task starts from, wherever requests and damages are named."""
 T = TypeVar("T")
 
 
@@ -36,9 +38,11 @@ class Witness(Protocol):
 class Place:
     """Objects, and what is done to them."""
 
-    def __init__(self, witness: Witness) -> None:
+    def __init__(self, witness: Witness, name: str = "", hanging: list[Hanging] | None = None) -> None:
+        """`hanging` is the network, if this isn't the only place."""
+        self.name = name
         self.objects: dict[str, bytes] = {}
-        self.hanging: list[Hanging] = []
+        self.hanging: list[Hanging] = [] if hanging is None else hanging
         self.entries = 0
         """How many the log has."""
         self._witness = witness
@@ -83,10 +87,9 @@ class Place:
 class Door:
     """The place as one process sees it: a `Backend` whose every request waits for its turn and meets its fate."""
 
-    uri = "simulated://place"
-
     def __init__(self, place: Place, actor: Actor) -> None:
         self._place, self._actor = place, actor
+        self.uri = f"simulated://{place.name}"
         self.shown = -1
         """How many log entries the first LIST showed, since this was last set to -1."""
 
@@ -129,7 +132,7 @@ class Door:
 
     def _read(self, operation: str, key: str, look: Callable[[Fate], T]) -> T:
         def ask() -> T:
-            fate = self._actor.turn(operation, key)
+            fate = self._actor.turn(operation, self._place.name + key)
             if fate is Fate.FAILED:
                 raise UnreachableError("connection refused")
             return look(fate)
@@ -138,7 +141,7 @@ class Door:
 
     def _write(self, operation: str, key: str, carry_out: Callable[[], bool]) -> bool:
         def ask() -> bool:
-            fate = self._actor.turn(operation, key)
+            fate = self._actor.turn(operation, self._place.name + key)
             if fate is Fate.ANSWERED:
                 return carry_out()
             if fate is Fate.FAILED:
@@ -146,7 +149,7 @@ class Door:
             if fate is Fate.LOST:
                 carry_out()
                 raise UnreachableError("connection reset by peer")
-            self._place.hanging.append(Hanging(operation, key, carry_out))
+            self._place.hanging.append(Hanging(operation, self._place.name + key, carry_out))
             if fate is Fate.TWICE:
                 return carry_out()
             raise UnreachableError("timed out")

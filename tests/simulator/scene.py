@@ -5,16 +5,18 @@ from __future__ import annotations
 import contextlib
 import functools
 import hashlib
+import itertools
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Final, NamedTuple
 
 from tests.simulator.actors import Actor, Fate
 from tests.simulator.casts import Cast
 from tests.simulator.judge import Judge
 from tests.simulator.picking import NETWORK
-from tests.simulator.place import Place
-from tests.simulator.process import Shape, Town, Writing
+from tests.simulator.place import OTHER, Place
+from tests.simulator.process import Writing
+from tests.simulator.town import Role, Shape, Town
 from waypost.log import logger
 from waypost.store.calls import Budget
 
@@ -54,9 +56,29 @@ class Scene:
         if cast.marked:
             self.place.objects["log/"] = b""
         self._town = Town(self.place, self.judge, shape, budget)
+        if cast.source is not None:
+            self._found_source(cast.source)
         self.actors = [
             Actor(f"{number}", functools.partial(role.live, self._town)) for number, role in enumerate(cast.roles, 1)
         ]
+
+    def _found_source(self, lives: Sequence[Role]) -> None:
+        """The store that the task starts from: these have written to it, one after the other and without trouble."""
+        founded = _found(lives, self._town.shape)
+        judge = self.judge.source = founded.judge.copy(self.judge)
+        place = Place(judge, OTHER, self.place.hanging)
+        place.objects.update(founded.place.objects)
+        place.entries = founded.place.entries
+        judge.objects = place.objects
+        self._town.source = Town(place, judge, self._town.shape, self._town.budget)
+        self._town.source.steps = itertools.count(1 + max(judge.saves, default=0))
+
+    def able_to_be_damaged(self, where: str) -> list[str]:
+        """The keys that begin with this."""
+        town = self._town.source if where.startswith(OTHER) else self._town
+        assert town is not None
+        named = [town.place.name + key for key, data in town.place.objects.items() if data]
+        return [key for key in named if key.startswith(where)]
 
     def step(self, actor: Actor, fate: Fate) -> None:
         """A process sends its request, which meets this fate, and runs up to its next one."""
@@ -89,8 +111,11 @@ class Scene:
     def damage(self, key: str, *, lost: bool) -> None:
         """An object is lost, or altered, behind everybody's back."""
         self.trace.append(Step("damage", "lose" if lost else "alter", key, "done"))
-        self.judge.damage(key)
-        self.place.damage(key, lost=lost)
+        town = self._town.source if key.startswith(OTHER) else self._town
+        assert town is not None
+        plain = key.removeprefix(town.place.name)
+        town.judge.damage(plain)
+        town.place.damage(plain, lost=lost)
 
     def restore_snapshot(self, actor: Actor) -> Actor | None:
         """A second process with the memory of this one; None if it ends at once."""
@@ -110,10 +135,10 @@ class Scene:
     def go_on_alone(self) -> None:
         """I9: from any state a fresh attempt alone resumes from the newest and saves, or the task is complete."""
         entries, completed = len(self.judge.records), self.judge.completed
-        successor = Writing(99, "successor", saves=1)
-        actor = Actor("successor", functools.partial(successor.live, self._town))
-        while actor.request is not None:
-            actor.step(Fate.ANSWERED)
+        if not self.judge.live and self.judge.source is not None and not self.judge.source.may_be_started_from:
+            return
+        actor = Actor("successor", functools.partial(Writing(99, "successor", saves=1).live, self._town))
+        _run(actor)
         self.goes_on(actor)
         last = self.judge.records[-1] if len(self.judge.records) > entries else {}
         if not completed and not self.judge.damaged and (last.get("type") != "CHECKPOINT" or last["attempt"] != 99):
@@ -123,3 +148,25 @@ class Scene:
         """64 bits that stand for this order of steps and outcomes."""
         text = "\n".join(map("\t".join, self.trace))
         return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "big")
+
+
+def _run(actor: Actor) -> None:
+    """Its whole life, without trouble."""
+    while actor.request is not None:
+        actor.step(Fate.ANSWERED)
+
+
+@functools.cache
+def _found(lives: Sequence[Role], shape: Shape) -> Town:
+    """A store that these have written to, one after the other: to be copied, for it is the same each time."""
+    judge = Judge()
+    place = Place(judge, OTHER)
+    judge.objects = place.objects
+    town = Town(place, judge, shape, Budget())
+    for number, role in enumerate(lives, 1):
+        place.objects["format.json"] = FORMAT
+        actor = Actor(f"{OTHER}{number}", functools.partial(role.live, town))
+        _run(actor)
+        assert actor.error is None
+        assert judge.verdict is None
+    return town

@@ -9,8 +9,8 @@ from tests.simulator.actors import Actor, Fate
 from tests.simulator.casts import Cast
 from tests.simulator.picking import Bursts, Priorities
 from tests.simulator.place import LOG
-from tests.simulator.process import SHAPES
 from tests.simulator.scene import Scene, hushed
+from tests.simulator.town import SHAPES
 from waypost.store.calls import Budget
 
 MOST_STEPS: Final = 500
@@ -93,7 +93,7 @@ class Schedule:
         return Fate.ANSWERED
 
     def _damage(self) -> None:
-        able = [key for key, data in self.scene.place.objects.items() if data and key.startswith(self._damages)]
+        able = self.scene.able_to_be_damaged(self._damages)
         if able:
             key = self._chance.choice(able)
             self.scene.damage(key, lost=self._damages != LOG and self._chance.random() < 0.5)

@@ -28,6 +28,12 @@ def sequences(ranges: list[list[int]]) -> set[int]:
     return {one for first, last in ranges for one in range(first, last + 1)}
 
 
+def parent(record: Mapping[str, Any]) -> int | tuple[str, int]:
+    """What a CHECKPOINT goes on from: 0 for nothing, URI and number for one of another store."""
+    found = record["parent"]
+    return (found["uri"], found["sequence"]) if isinstance(found, dict) else found or 0
+
+
 def named(record: Mapping[str, Any], objects: Mapping[str, bytes]) -> set[str] | None:
     """Keys of all objects that a CHECKPOINT needs; None when its manifest is missing, so nobody can say."""
     reference = record.get("manifestObject")

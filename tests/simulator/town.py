@@ -1,0 +1,133 @@
+"""What the processes of a schedule have in common: the place, what a checkpoint is made of, and time.
+
+Time only passes by sleeping, nonces are numbers, and a worker is no thread: its process does the queued things itself.
+"""
+
+from __future__ import annotations
+
+import collections
+import dataclasses
+import datetime
+import itertools
+from collections.abc import Callable, Iterator, Sequence
+from typing import Protocol
+
+from tests.simulator.actors import Actor
+from tests.simulator.judge import Files, Judge
+from tests.simulator.place import Place
+from waypost.store.calls import Budget, Calls
+from waypost.store.entries import Checkpoint
+from waypost.store.manifest import Manifest
+from waypost.store.packs import Sizes, read_pieces
+from waypost.store.seams import Seams
+from waypost.store.waiting import inline
+
+NOW = datetime.datetime(2026, 11, 23, tzinfo=datetime.UTC)
+SIZE = 8
+
+
+@dataclasses.dataclass(frozen=True)
+class Shape:
+    """What a checkpoint is made of: two files, of so many times 8 bytes."""
+
+    sizes: Sizes
+    times: int = 1
+
+
+SHAPES = (
+    Shape(Sizes(inline=SIZE, pack=SIZE)),
+    Shape(Sizes(inline=SIZE, pack=2 * SIZE)),
+    Shape(Sizes(inline=SIZE, manifest=1, pack=SIZE)),
+    Shape(Sizes(inline=2 * SIZE)),
+    Shape(Sizes(), times=400),
+)
+"""Two packs; one pack; two packs and a manifest; nothing but the entry; an entry so large that it shrinks to a stub."""
+
+
+@dataclasses.dataclass
+class Town:
+    """What all processes of a schedule have in common."""
+
+    place: Place
+    judge: Judge
+    shape: Shape
+    budget: Budget
+    source: Town | None = None
+    """The store that the task starts from, and who watches it."""
+    steps: Iterator[int] = dataclasses.field(default_factory=lambda: itertools.count(1))
+
+
+class Role(Protocol):
+    """What a process of a cast does."""
+
+    def live(self, town: Town, actor: Actor) -> None:
+        """Its life, from its start to its end."""
+
+
+class Queue:
+    """A worker without a thread: the process does the queued things itself, while it waits for one of them or idles."""
+
+    def __init__(self, name: str = "") -> None:
+        self._actions: collections.deque[Callable[[], None]] = collections.deque()
+        self._working = False
+
+    def put(self, action: Callable[[], None]) -> None:
+        """Queue it; from outside the worker, do all that was queued before, and it."""
+        self._actions.append(action)
+        if not self._working:
+            while action in self._actions:
+                self.work()
+
+    def work(self) -> None:
+        """Do the next thing, if there is one."""
+        if self._actions:
+            self._working = True
+            try:
+                self._actions.popleft()()
+            finally:
+                self._working = False
+
+    def stop(self) -> None:
+        """Nothing runs on by itself."""
+
+
+class Clock:
+    """Time that passes by sleeping, and nonces that are numbers."""
+
+    def __init__(self, actor: Actor, name: str) -> None:
+        self.time = 0.0
+        self.worker = Queue()
+        self._actor, self._name, self._nonces = actor, name, itertools.count(1)
+
+    def sleep(self, seconds: float) -> None:
+        self.time += seconds
+
+    def seams(self) -> Seams:
+        return Seams(
+            nonce=lambda: f"{self._name}{self._actor.mark}-{next(self._nonces)}",
+            now=lambda: NOW,
+            clock=lambda: self.time,
+            sleep=self.sleep,
+            chance=lambda: 1.0,
+            at_once=_one_after_the_other,
+            in_time=inline,
+            worker=lambda name: self.worker,
+        )
+
+
+def _one_after_the_other(actions: Sequence[Callable[[], None]]) -> None:
+    for action in actions:
+        action()
+
+
+def content(generation: int, times: int) -> Files:
+    """What is saved: one part alternates, so that content pruned long ago comes back, and one is always the same."""
+    return (b"oddoddod" * times if generation % 2 else b"eveneven" * times, b"the same" * times)
+
+
+def restored(calls: Calls, entry: Checkpoint, manifest: Manifest) -> Files:
+    """What a restore puts on the disk."""
+    parts = [b""] * len(manifest.nodes)
+    for piece in read_pieces(calls, entry, manifest):
+        parts[piece.node] += bytes(piece.data)
+    return tuple(parts)
