@@ -51,7 +51,7 @@ from waypost_operator.model.observed import Observed
 from waypost_operator.model.spec import TaskSpec
 from waypost_operator.model.status import TaskStatus
 from waypost_operator.policy.conditions import with_condition
-from waypost_operator.steps import cleanup, finalizer, judge, launch, upkeep, watch
+from waypost_operator.steps import cleanup, finalizer, judge, launch, stop, suspend, upkeep, watch
 from waypost_operator.steps.situation import Situation
 
 
@@ -72,15 +72,20 @@ def decide(observed: Observed) -> Decision:
         return kept
     if status.finished:
         return upkeep.strays(situation) or upkeep.old_pods(situation) or upkeep.nothing(situation)
-    return (
+    decision = (
         # One pod at a time: whatever may still run and isn't the current attempt's is removed at sight.
         upkeep.strays(situation)
         # A number is written before its pod is created, and a pod's UID before its end is judged ...
         or launch.adopt(situation)
+        or suspend.resume(situation)
         or launch.first(situation)
         or launch.pod(situation)
         # ... an end is booked once, in one write, which opens the next attempt if nothing has to be waited for ...
         or judge.end(situation)
+        # ... an order of ours to end it is written before it is carried out ...
+        or stop.attempt(situation)
+        or suspend.hold(situation)
+        or stop.task(situation)
         or launch.following(situation)
         # ... and only when nothing of this is left to do, the small things.
         or upkeep.old_pods(situation)
@@ -88,6 +93,7 @@ def decide(observed: Observed) -> Decision:
         or watch.progress(situation)
         or upkeep.nothing(situation)
     )
+    return stop.in_time(situation, decision)
 
 
 def forgettable(observed: Observed) -> frozenset[str]:

@@ -20,7 +20,7 @@ from waypost_operator.model.spec import TASK_RULES, TaskSpec, Typed
 from waypost_operator.model.status import TaskStatus
 
 PRINTER_COLUMNS = (
-    ("State", "string", ".status.state", 0, "Pending, Running, BackingOff, Deleting, Succeeded or Failed"),
+    ("State", "string", ".status.state", 0, "Pending, Running, BackingOff, Suspended, Deleting, Succeeded or Failed"),
     ("Attempt", "integer", ".status.attempt", 0, "Number of the current attempt"),
     ("Preemptions", "integer", ".status.counts.preemptions", 0, "Attempts that lost their machine"),
     ("Failures", "integer", ".status.counts.failures", 1, "Attempts that ended as a failure of the program"),

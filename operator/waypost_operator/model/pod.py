@@ -74,6 +74,11 @@ class Pod:
         """Name of the node it is bound to, or ''."""
         return str(mapping(self.raw, "spec").get("nodeName") or "")
 
+    @property
+    def created(self) -> datetime | None:
+        """When the API server made the object."""
+        return moment(mapping(self.raw, "metadata").get("creationTimestamp"))
+
     # --- its end ---------------------------------------------------------------------------------------------
     @property
     def phase(self) -> str:

@@ -391,6 +391,9 @@ class PodTemplate(Open):
     """The pods' spec."""
 
 
+Deadline = Annotated[int, Field(ge=1, le=INT32_LIMIT)]
+
+
 class TaskSpec(Typed):
     """A long task that survives losing its machine."""
 
@@ -415,6 +418,19 @@ class TaskSpec(Typed):
     replace_unreachable_after_seconds: Annotated[int, Field(ge=1, le=INT32_LIMIT)] = 120
     """A pod that should have ended is left behind when nothing has been heard of its node (Ready is Unknown) for so
     long: the next attempt starts beside it. Needs the right to read nodes."""
+    suspend: bool = False
+    """True stops the running attempt gracefully and starts none; false goes on from the newest checkpoint. Nothing is
+    counted, and the time suspended doesn't count for activeDeadlineSeconds."""
+    active_deadline_seconds: Deadline | None = None
+    """The task fails when so many seconds have passed since its first attempt began to run, time suspended left out.
+    The running attempt is stopped gracefully; if it completes all the same, the task succeeds. No limit by default."""
+    attempt_deadline_seconds: Deadline | None = None
+    """An attempt that has run for so many seconds is stopped gracefully and judged like a recoverable exit: free with
+    progress, a failure without. No limit by default."""
+    pending_deadline_seconds: Deadline | None = None
+    """When the task container has not begun to run so many seconds after its pod was created, the pod is deleted: the
+    next attempt runs on demand, if preemptionPolicy.onDemand is set and this one didn't; else the task fails. No limit
+    by default: waiting for spot machines is normal."""
     template: PodTemplate
     """What every pod of the task is made from."""
 

@@ -49,6 +49,17 @@ class Checkpoint(Position):
     """The attempt that committed it."""
 
 
+class Stopping(Typed):
+    """The operator's own order to end an attempt, written down before its pod is deleted."""
+
+    reason: contract.StopReason
+    """Why."""
+    since: Moment
+    """When it was given."""
+    message: Text
+    """Why, in a sentence."""
+
+
 class Attempt(Typed):
     """One attempt: one pod, from its creation to its verdict."""
 
@@ -64,6 +75,8 @@ class Attempt(Typed):
     """Whether its node can be taken away at short notice, by the node's labels; absent if they don't tell."""
     started: Moment | None = None
     """When its task container began to run."""
+    stopping: Stopping | None = None
+    """The operator's own order to end it, if there was one."""
     finished: Moment | None = None
     """When it ended; absent while it hasn't been judged."""
     outcome: contract.Outcome | None = None
@@ -172,13 +185,19 @@ class TaskStatus(Typed):
     observed_generation: Big | None = None
     """metadata.generation of the spec that this status speaks about."""
     state: Annotated[str, Field(max_length=32)] | None = None
-    """Pending, Running, BackingOff, Deleting, Succeeded or Failed; for display only."""
+    """Pending, Running, BackingOff, Suspended, Deleting, Succeeded or Failed; for display only."""
     message: Text | None = None
     """What is going on, in a sentence; for display only."""
     attempt: Number = 0
     """Number of the current attempt; 0 before the first."""
     pod_uid: Annotated[str | None, Field(max_length=64, alias="podUID")] = None
     """UID of the current attempt's pod; absent until the pod is known to exist."""
+    first_started: Moment | None = None
+    """When the first attempt's task container began to run; activeDeadlineSeconds counts from here."""
+    suspended_since: Moment | None = None
+    """Since when the task is suspended; absent while it isn't."""
+    suspended_seconds: Big = 0
+    """How long it was suspended before, since its first attempt began to run."""
     counts: Counts = Counts()
     """Totals since the task was created."""
     since_progress: SinceProgress = SinceProgress()

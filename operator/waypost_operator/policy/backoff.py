@@ -1,7 +1,8 @@
 """When the next attempt may start, counted from the end of the last one.
 
 A preempted task that made progress is relaunched at once, the hundredth time as the first. Whatever brought no
-progress waits `initialSeconds`, doubled with each end of its kind in a row, up to `maxSeconds`. A vanished pod
+progress waits `initialSeconds`, doubled with each end of its kind in a row, up to `maxSeconds`. An end that we ordered
+ourselves is followed at once (a deadline's, without progress, like a failure). A vanished pod
 and a refused one get one relaunch at once: nothing suggests that the next would end the same way.
 
 The jitter (up to a tenth less) comes from the task's UID and the attempt, so that a thousand tasks preempted

@@ -17,6 +17,7 @@ counts, because it happened after the progress. `counts` are totals and only go 
 | Excused | freeRetries | excused |
 | Rejected | freeRetries | refused |
 | Refused, Fenced | - | refused |
+| Suspended, DeadlineExceeded | - | - |
 """
 
 from __future__ import annotations
@@ -55,6 +56,8 @@ BOOKINGS: dict[Outcome, Booking] = {
     Outcome.REJECTED: Booking("free_retries", "refused"),
     Outcome.REFUSED: Booking(None, "refused"),
     Outcome.FENCED: Booking(None, "refused"),
+    Outcome.SUSPENDED: Booking(),
+    Outcome.DEADLINE_EXCEEDED: Booking(),
 }
 
 

@@ -1,8 +1,9 @@
 """How the end of an attempt is judged: the first rule that matches wins.
 
 The order is the point. What the store said comes first (a refused or fenced process did nothing). A completion
-counts whatever the exit code says, because it was confirmed before. Then the ends that a pod's own limits brought
-about, which must not pass as preemptions; then orders to stop, whatever the exit code, because a program told to
+counts whatever the exit code says, because it was confirmed before. Then our own orders to stop (suspend, deadlines):
+we know why that pod had to end. Then the ends that a pod's own limits brought about, which must not pass as
+preemptions; then orders to stop, whatever the exit code, because a program told to
 stop may exit with anything, 0 included; only then is the exit code the program's own word.
 
 The user's rules stand in two places. Those on conditions and reasons speak of what ended the pod, so they come before
@@ -18,11 +19,12 @@ import dataclasses
 from collections.abc import Callable, Sequence
 
 from waypost import contract
-from waypost.contract import DocumentReason, Outcome
+from waypost.contract import DocumentReason, Outcome, StopReason
 from waypost_operator.model.node import NodeSeen
 from waypost_operator.model.pod import Pod
 from waypost_operator.model.raw import NO_TIME
 from waypost_operator.model.spec import FailureRule
+from waypost_operator.model.status import Stopping
 from waypost_operator.policy import evidence, failure_rules
 
 
@@ -41,6 +43,8 @@ class End:
     """Its node, if somebody has looked."""
     node_name: str = ""
     recoverable_exit_codes: frozenset[int] = frozenset()
+    stopping: Stopping | None = None
+    """Our own order to end this attempt."""
     rules: Sequence[FailureRule] = ()
     """The user's own, failurePolicy.rules."""
 
@@ -133,6 +137,24 @@ def _completed(end: End, _: Pod) -> Finding | None:
     if end.document is None or not end.document.completed:
         return None
     return Finding(Outcome.COMPLETED, "the program completed and its store says so")
+
+
+# --- our own order to stop -----------------------------------------------------------------------------------
+STOPPED = {
+    StopReason.SUSPENDED: Outcome.SUSPENDED,
+    StopReason.ACTIVE_DEADLINE: Outcome.DEADLINE_EXCEEDED,
+    StopReason.ATTEMPT_DEADLINE: Outcome.RECOVERABLE,
+    StopReason.PENDING_DEADLINE: Outcome.DEADLINE_EXCEEDED,
+}
+
+
+def _own_stop(end: End, pod: Pod) -> Finding | None:
+    """Not where the program had ended before the pod was deleted: then the order came too late to be the reason."""
+    order = end.stopping
+    vanished = end.gone and not pod.terminal
+    if order is None or not (vanished or evidence.deleted(pod)):
+        return None
+    return Finding(STOPPED[order.reason], order.message, by=order.reason)
 
 
 # --- a machine that is cut off -------------------------------------------------------------------------------
@@ -272,7 +294,7 @@ RULES: tuple[tuple[str, Rule], ...] = (
     ("AttemptRefused", _refused),
     ("Fenced", _fenced),
     ("CompletedInDocument", _completed),
-    # our own stop (suspend, deadlines) comes here, with the order that brings them
+    ("(our own stop)", _own_stop),
     ("NodeUnreachable", _unreachable),
     ("(a rule on conditions or reasons)", _rule_on_the_pod),
     ("PodDeadline", _pod_deadline),

@@ -20,12 +20,12 @@ from waypost_operator.model.raw import mapping, seconds, timestamp
 from waypost_operator.model.spec import TaskSpec
 from waypost_operator.model.status import Cleanup, TaskStatus
 from waypost_operator.policy import cleanup as policy
+from waypost_operator.policy.waiting import NORMAL, waits_for
 from waypost_operator.specs import cleanup as cleanup_pod
 from waypost_operator.specs.pod import TemplateError
 from waypost_operator.steps import finalizer, unreachable
 from waypost_operator.steps.launch import CONFIRMED_FOR, LOOK_AT_STRANGER, retry_delay
 from waypost_operator.steps.situation import Situation
-from waypost_operator.steps.watch import NORMAL, waits_for
 
 NO_ATTEMPT = 0
 """In a refused create: it was the clean-up pod's."""

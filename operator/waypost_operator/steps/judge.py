@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from waypost.contract import ConditionReason, ConditionType, EventReason, Outcome
+from waypost.contract import ConditionReason, ConditionType, Outcome
 from waypost_operator.model.decision import Decision, LookAtNode, LookAtPod, TaskEvent, Wait
 from waypost_operator.model.node import NodeSeen
 from waypost_operator.model.pod import Pod
@@ -18,7 +18,7 @@ from waypost_operator.policy import backoff, budgets, completion, wording
 from waypost_operator.policy.classify import End, NodeNeeded, Verdict, classify
 from waypost_operator.policy.spot import is_spot
 from waypost_operator.policy.unreachable import fresh, unknown_since
-from waypost_operator.steps import launch, unreachable
+from waypost_operator.steps import launch, suspend, unreachable
 from waypost_operator.steps.situation import Situation
 
 STRAGGLERS_MAY_TAKE = seconds(30)
@@ -69,6 +69,7 @@ def _book(s: Situation, pod: Pod | None, *, left_behind: str = "") -> Decision:
             node=_node(s),
             node_name=s.attempt.node or "",
             recoverable_exit_codes=frozenset(s.spec.failure_policy.recoverable_exit_codes),
+            stopping=s.attempt.stopping,
             rules=s.spec.failure_policy.rules,
         )
     )
@@ -80,9 +81,9 @@ def _book(s: Situation, pod: Pod | None, *, left_behind: str = "") -> Decision:
     )
     status = _storage(s, status, verdict)
     entry = status.attempts[-1]
-    ending = completion.ending(status, s.spec, fails_task=verdict.fails_task)
+    ending = completion.ending(status, s.spec, s.now, fails_task=verdict.fails_task)
     if ending is not None:
-        return _over(s, status, ending)
+        return s.over(status, ending)
     return _go_on(s, status, entry)
 
 
@@ -92,21 +93,12 @@ def _node(s: Situation) -> NodeSeen | None:
     return node if node is not None and fresh(node.at, s.now) else None
 
 
-def _over(s: Situation, status: TaskStatus, ending: completion.Ending) -> Decision:
-    said = f"the task {'succeeded' if ending.succeeded else 'failed'}: {ending.message}"
-    status = s.with_condition(status, ConditionType.SUCCEEDED, ending.succeeded, ending.reason, ending.message)
-    status = s.with_condition(status, ConditionType.PROGRESSING, False, ConditionReason.ENDED, said)
-    event = (
-        TaskEvent("Normal", EventReason.SUCCEEDED, said[:1000])
-        if ending.succeeded
-        else TaskEvent("Warning", EventReason.FAILED, said[:1000])
-    )
-    return s.write(status, said, event)
-
-
 def _go_on(s: Situation, status: TaskStatus, entry: Attempt) -> Decision:
     """The task goes on: at once in this very write, or after a wait that the condition explains."""
     severity, reason = wording.EVENTS[entry.outcome or Outcome.UNKNOWN]
+    if s.spec.suspend:
+        said = f"{wording.ended(entry)}; {suspend.HINT}"
+        return s.write(suspend.suspended(s, status, said), said, TaskEvent(severity, reason, said[:1000]))
     policy, since = s.spec.failure_policy, status.since_progress
     start = backoff.next_start(entry, since, policy.backoff, s.observed.uid)
     if s.now < start:

@@ -31,7 +31,8 @@ LOOK_AT_PREDECESSOR, LOOK_AT_STRANGER = seconds(5), seconds(60)
 
 def begin(s: Situation, status: TaskStatus, number: int, message: str) -> TaskStatus:
     """The status that opens attempt `number`: from the write of it on, this number is taken, and its place chosen."""
-    choice = placement.choose(s.spec.preemption_policy, status)
+    why = completion.leave_template(status)
+    choice = placement.choose(s.spec.preemption_policy, status, leave_template=why)
     message = f"{message}; on demand from now on, after {choice.why}" if choice.why else message
     entry = Attempt(attempt=number, pod=contract.pod_name(s.observed.name, number), placement=choice.placement)
     opened = status.model_copy(
@@ -42,7 +43,7 @@ def begin(s: Situation, status: TaskStatus, number: int, message: str) -> TaskSt
 
 def first(s: Situation) -> Decision | None:
     """Open attempt 1 of a task that has none."""
-    if s.status.attempt:
+    if s.status.attempt or not s.may_start:
         return None
     return s.write(begin(s, s.status, 1, "attempt 1 is starting"), "opening attempt 1")
 
@@ -60,7 +61,7 @@ def adopt(s: Situation) -> Decision | None:
 
 def following(s: Situation) -> Decision | None:
     """Open the attempt after one that has ended, when its wait is over and its pod has really ended."""
-    if not s.attempt.finished:
+    if not s.attempt.finished or not s.may_start:
         return None
     for pod in s.in_the_way:
         return _wait_for_old_pod(s, pod)
@@ -93,6 +94,8 @@ def pod(s: Situation) -> Decision | None:
     ours = _ours(s)
     if ours is not None:
         return record(s, ours)
+    if not s.may_start:
+        return None
     there = s.observed.pod_named(s.pod_name)
     if there is not None:
         return _name_taken(s, there)

@@ -6,13 +6,14 @@ import dataclasses
 from datetime import datetime
 
 from waypost import contract
-from waypost.contract import ConditionReason, ConditionType
+from waypost.contract import ConditionReason, ConditionType, EventReason
 from waypost_operator.model.decision import Decision, LookAtPod, TaskEvent, WriteStatus
 from waypost_operator.model.observed import Observed
 from waypost_operator.model.pod import Pod
 from waypost_operator.model.raw import seconds
 from waypost_operator.model.spec import TaskSpec
 from waypost_operator.model.status import HISTORY, Attempt, CheckpointStatus, TaskStatus
+from waypost_operator.policy import completion
 from waypost_operator.policy.conditions import with_condition
 from waypost_operator.policy.unreachable import may_be_left
 
@@ -52,6 +53,16 @@ class Situation:
         """Nothing of the current attempt's recorded pod runs or will run: known for ever, not just cached."""
         pod = self.pod
         return self.status.pod_uid in self.observed.gone or (pod is not None and pod.terminal)
+
+    @property
+    def between_attempts(self) -> bool:
+        """No attempt runs: none was opened yet, the last one has ended, or its pod isn't known to exist."""
+        return not self.status.pod_uid or self.attempt.finished is not None
+
+    @property
+    def may_start(self) -> bool:
+        """Neither the user nor the time left says that nothing more is to be started."""
+        return not self.spec.suspend and completion.out_of_time(self.spec, self.status, self.now) is None
 
     @property
     def owned(self) -> list[Pod]:
@@ -117,14 +128,28 @@ class Situation:
         status = self.with_condition(self.status, ConditionType.PROGRESSING, False, reason, message)
         return self.write(status, message, *events)
 
+    def over(self, status: TaskStatus, ending: completion.Ending) -> Decision:
+        """The decision to end the task."""
+        said = f"the task {'succeeded' if ending.succeeded else 'failed'}: {ending.message}"
+        status = self.with_condition(status, ConditionType.SUCCEEDED, ending.succeeded, ending.reason, ending.message)
+        status = self.with_condition(status, ConditionType.PROGRESSING, False, ConditionReason.ENDED, said)
+        event = (
+            TaskEvent("Normal", EventReason.SUCCEEDED, said[:1000])
+            if ending.succeeded
+            else TaskEvent("Warning", EventReason.FAILED, said[:1000])
+        )
+        return self.write(status, said, event)
+
     def write(self, status: TaskStatus, why: str, *events: TaskEvent) -> Decision:
         """The decision to write this status, with what is derived from it; the events follow once it stands."""
         store = contract.store_uri(
             self.spec.checkpoint.uri, self.observed.namespace, self.observed.name, self.observed.uid
         )
+        starts = (entry.started for entry in status.attempts)
         progressing = status.condition(ConditionType.PROGRESSING)
         complete = status.model_copy(
             update={
+                "first_started": status.first_started or next(filter(None, starts), None),
                 "observed_generation": self.observed.generation,
                 "checkpoint": CheckpointStatus(uri=store),
                 "attempts": status.attempts[-HISTORY:],
@@ -143,6 +168,8 @@ def state(status: TaskStatus) -> str:
     verdict = status.condition(ConditionType.SUCCEEDED)
     if verdict is not None and status.finished:
         return "Succeeded" if verdict.status == "True" else "Failed"
+    if status.suspended_since:
+        return "Suspended"
     current = status.current
     if current is None:
         return "Pending"

@@ -5,14 +5,11 @@ from __future__ import annotations
 from waypost.contract import ConditionReason, ConditionType, EventReason
 from waypost_operator.model.decision import Decision, LookAtNode, TaskEvent, Wait
 from waypost_operator.model.pod import Pod
-from waypost_operator.model.raw import condition, items, mapping, timestamp
+from waypost_operator.model.raw import timestamp
 from waypost_operator.policy.spot import is_spot
+from waypost_operator.policy.waiting import NORMAL, waits_for
 from waypost_operator.steps import unreachable
 from waypost_operator.steps.situation import Situation
-
-ONE_KIND = {"ImagePullBackOff": "ErrImagePull"}
-"""The kubelet alternates between these two for as long as an image is missing."""
-NORMAL = frozenset({"", "ContainerCreating", "PodInitializing"})
 
 
 def progress(s: Situation) -> Decision | None:
@@ -68,18 +65,3 @@ def _cant_start(s: Situation, pod: Pod) -> Decision | None:
 def _got_ready(s: Situation, pod: Pod) -> Decision:
     said = f"pod {pod.name} starts on {pod.node}" if pod.node else f"pod {pod.name} waits for its start"
     return s.write(s.with_condition(s.status, ConditionType.PROGRESSING, True, ConditionReason.STARTING, said), said)
-
-
-def waits_for(pod: Pod) -> tuple[str, str]:
-    """The reason that a scheduler or kubelet gives, and its message; ('', '') when there is none."""
-    for field in ("initContainerStatuses", "containerStatuses"):
-        for status in items(pod.raw, "status", field):
-            waiting = mapping(status, "state", "waiting")
-            reason = str(waiting.get("reason") or "")
-            if reason not in NORMAL:
-                text = f"container {status.get('name')}: {waiting.get('message') or 'no message'}"
-                return ONE_KIND.get(reason, reason), text
-    scheduled = condition(items(pod.raw, "status", "conditions"), "PodScheduled") or {}
-    if scheduled.get("status") == "False":
-        return str(scheduled.get("reason") or "Unschedulable"), str(scheduled.get("message") or "no message")
-    return "", ""

@@ -266,6 +266,26 @@ RULES: dict[str, tuple[dict[str, Any], str, dict[str, Any]]] = {
         'spec.preemptionPolicy.onDemand.nodeSelector.pool: Invalid value: "integer"',
         {PREEMPTION: {"onDemand": {"nodeSelector": {"pool": "1"}}}},
     ),
+    "a suspension in words": (
+        {"spec__suspend": "yes"},
+        'spec.suspend: Invalid value: "string"',
+        {"spec__suspend": True},
+    ),
+    "no time for the task": (
+        {"spec__activeDeadlineSeconds": 0},
+        "spec.activeDeadlineSeconds: Invalid value: 0",
+        {"spec__activeDeadlineSeconds": 1},
+    ),
+    "no time for an attempt": (
+        {"spec__attemptDeadlineSeconds": 0},
+        "spec.attemptDeadlineSeconds: Invalid value: 0",
+        {"spec__attemptDeadlineSeconds": 1},
+    ),
+    "no time to start": (
+        {"spec__pendingDeadlineSeconds": 0},
+        "spec.pendingDeadlineSeconds: Invalid value: 0",
+        {"spec__pendingDeadlineSeconds": 1},
+    ),
     "no wait for an unreachable node": (
         {"spec__replaceUnreachableAfterSeconds": 0},
         "spec.replaceUnreachableAfterSeconds: Invalid value: 0",

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta
 from random import Random
+from typing import Any
 
 from tests.unit.operator.tasks import UID, task
 from tests.unit.operator.world import World
@@ -27,7 +28,9 @@ class Mischief:
 
     def __init__(self, seed: int) -> None:
         self.dice = Random(seed)
-        self.world = World(task(max_failures=self.dice.choice([0, 2, 5]), initial_seconds=2, max_seconds=30))
+        limits = self.limits_of_time()
+        body = task(max_failures=self.dice.choice([0, 2, 5]), initial_seconds=2, max_seconds=30, **limits)
+        self.world = World(body)
         self.step = 0
         self.checked = 0
         self.calm = False
@@ -40,6 +43,7 @@ class Mischief:
         self.going_down: set[str] = set()
         """Pods in the middle of a graceful node shutdown."""
         self.trail: list[str] = []
+        self.asked_to_suspend = False
 
     # --- what may happen -------------------------------------------------------------------------------------
     def pass_time(self) -> None:
@@ -160,6 +164,17 @@ class Mischief:
         self.world.refuse_creates = None
         self.world.edit_spec(container="main")
 
+    def suspend_or_resume(self) -> None:
+        assert self.world.task is not None
+        self.asked_to_suspend = True
+        self.world.edit_spec(suspend=not self.world.task["spec"].get("suspend", False))
+
+    def limits_of_time(self) -> dict[str, Any]:
+        """Deadlines of the task, each with some odds."""
+        short_and_long = {"activeDeadline": (30, 300), "attemptDeadline": (20, 200), "pendingDeadline": (2, 20)}
+        chosen = [limit for limit in short_and_long if self.dice.random() < 0.08]
+        return {f"{limit}Seconds": self.dice.choice(short_and_long[limit]) for limit in chosen}
+
     # --- the truth about pods --------------------------------------------------------------------------------
     def within_reach(self) -> list[str]:
         """Pods that may still run, and of which a kubelet tells."""
@@ -206,6 +221,10 @@ class Mischief:
             assert uids & self.world.completed, f"{name} is called complete and never was"
         if ended["outcome"] == "Failed":
             assert uids & self.world.failed, f"{name} is called a failure and was none: {ended['evidence']}"
+        if ended["outcome"] in ("Suspended", "DeadlineExceeded"):
+            assert "stopping" in ended, f"{name} was stopped by the operator, and no order stands anywhere"
+        if ended["outcome"] == "Suspended":
+            assert self.asked_to_suspend, f"{name} is called suspended and nobody asked for it"
         present = self.world.pods.get(name)
         if present is not None and present["metadata"]["uid"] == judged and judged not in self.left_behind:
             pod = Pod(present, self.world.now)

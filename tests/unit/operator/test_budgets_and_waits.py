@@ -59,6 +59,9 @@ BOOKED = [
     (Outcome.REJECTED, False, "free_retries", "refused"),
     (Outcome.REFUSED, False, None, "refused"),
     (Outcome.FENCED, False, None, "refused"),
+    (Outcome.SUSPENDED, False, None, None),
+    (Outcome.SUSPENDED, True, None, None),
+    (Outcome.DEADLINE_EXCEEDED, False, None, None),
 ]
 
 
@@ -156,7 +159,7 @@ def spec(*, max_failures: int = 3, **more: Any) -> TaskSpec:
 @pytest.mark.parametrize(("failures", "allowed", "over"), [(3, 3, False), (4, 3, True), (1, 0, True), (0, 0, False)])
 def test_a_task_fails_when_its_failures_exceed_what_is_allowed(failures: int, allowed: int, over: bool) -> None:
     status = ended(Outcome.FAILED, SinceProgress(failures=failures))
-    assert (completion.ending(status, spec(max_failures=allowed)) is not None) is over
+    assert (completion.ending(status, spec(max_failures=allowed), NOON) is not None) is over
 
 
 ENDING = {Outcome.FAILED, Outcome.RECOVERABLE, Outcome.COMPLETED, Outcome.CHECKPOINT_CORRUPT}
@@ -165,7 +168,7 @@ ENDING = {Outcome.FAILED, Outcome.RECOVERABLE, Outcome.COMPLETED, Outcome.CHECKP
 @pytest.mark.parametrize("outcome", sorted(set(Outcome) - ENDING))
 def test_no_end_but_a_failure_ends_a_task_whose_failures_are_used_up(outcome: Outcome) -> None:
     worn = SinceProgress(failures=99, preemptions=99, unknown=99, storage=99, refused=99)
-    assert completion.ending(ended(outcome, worn), spec(max_failures=0)) is None
+    assert completion.ending(ended(outcome, worn), spec(max_failures=0), NOON) is None
 
 
 @pytest.mark.parametrize("outcome", list(Outcome))
@@ -176,7 +179,8 @@ def test_only_a_preemption_ends_a_task_whose_preemptions_exceed_what_is_allowed(
     outcome: Outcome, preemptions: int, allowed: int | None, over: bool
 ) -> None:
     policy: Json = {} if allowed is None else {"maxPreemptions": allowed}
-    ending = completion.ending(ended(outcome, SinceProgress(), preemptions=preemptions), spec(preemptionPolicy=policy))
+    status = ended(outcome, SinceProgress(), preemptions=preemptions)
+    ending = completion.ending(status, spec(preemptionPolicy=policy), NOON)
     exceeded = ending is not None and ending.reason is ConditionReason.PREEMPTIONS_EXCEEDED
     assert exceeded is (over and outcome is Outcome.PREEMPTED)
 

@@ -15,7 +15,7 @@ import pytest
 from tests.unit.operator.mischief import Mischief
 from tests.unit.operator.tasks import UID
 from tests.unit.operator.world import Killed, NoAnswerError, Runtime
-from waypost_operator.model.decision import Step, Wait
+from waypost_operator.model.decision import DeletePod, Step, Wait
 
 SEEDS = range(200)
 ACTIONS = 120
@@ -54,7 +54,11 @@ class History(Mischief):
         alive_before = self.alive()
         created_before = len(self.world.created)
         try:
-            return self.operator.step().step
+            step = self.operator.step().step
+            if isinstance(step, DeletePod) and step.uid == self.world.status.get("podUID"):
+                current = self.world.status["attempts"][-1]
+                assert {"stopping", "finished"} & set(current), f"{step.name} was deleted, and no order stands anywhere"
+            return step
         finally:
             if len(self.world.created) > created_before:
                 others = self.created_beside(alive_before)
@@ -105,10 +109,11 @@ class History(Mischief):
         (sweep, 2),
         (restart, 2),
         (Mischief.change_node, 1),
-        (Mischief.cut_off, 3),
+        (Mischief.cut_off, 4),
         (Mischief.hear_again, 1),
         (Mischief.refuse, 1),
         (Mischief.edit, 1),
+        (Mischief.suspend_or_resume, 1),
     )
 
     def come_to_rest(self) -> None:
@@ -131,6 +136,9 @@ class History(Mischief):
             self.check()
             if self.world.status.get("state") in ("Succeeded", "Failed") and not self.world.alive(UID):
                 return
+            if self.world.status.get("state") == "Suspended" and not self.world.alive(UID):
+                self.world.edit_spec(suspend=False)
+                continue
             self.not_alone()
             self.strays_are_on_their_way_out()
             self.kubelets()
@@ -170,7 +178,7 @@ def test_the_histories_reach_every_kind_of_end() -> None:
     outcomes: set[str] = set()
     states: set[str] = set()
     beside = 0
-    for seed in range(60):
+    for seed in range(150):
         history = History(seed)
         for _ in range(ACTIONS):
             history.happen()
@@ -179,6 +187,6 @@ def test_the_histories_reach_every_kind_of_end() -> None:
             outcomes |= {entry["outcome"] for entry in status["attempts"] if "outcome" in entry}
             states.add(status["state"])
     wanted = {"Completed", "Preempted", "Recoverable", "Failed", "StorageUnavailable", "Deleted", "Unknown"}
-    assert wanted <= outcomes
-    assert {"Pending", "Running", "BackingOff", "Succeeded", "Failed"} <= states
+    assert wanted | {"Suspended", "DeadlineExceeded"} <= outcomes
+    assert {"Pending", "Running", "BackingOff", "Suspended", "Succeeded", "Failed"} <= states
     assert beside >= 3, "no pod was ever left behind"

@@ -197,10 +197,11 @@ class Histories(Mischief):
         (restart, 2),
         (rival, 3),
         (Mischief.change_node, 1),
-        (Mischief.cut_off, 3),
+        (Mischief.cut_off, 4),
         (Mischief.hear_again, 1),
         (Mischief.refuse, 1),
         (Mischief.edit, 1),
+        (Mischief.suspend_or_resume, 1),
     )
 
     # --- the end ---------------------------------------------------------------------------------------------
@@ -222,6 +223,9 @@ class Histories(Mischief):
                 self.run_dry(process)
             if self.world.status.get("state") in ("Succeeded", "Failed") and not self.world.alive(UID):
                 return
+            if self.world.status.get("state") == "Suspended" and not self.world.alive(UID):
+                self.world.edit_spec(suspend=False)
+                continue
             self.not_alone()
             self.strays_are_on_their_way_out()
             self.kubelets()
@@ -292,7 +296,7 @@ def test_the_histories_are_as_bad_as_they_should_be() -> None:
         for _, status in history.world.written:
             outcomes |= {entry["outcome"] for entry in status["attempts"] if "outcome" in entry}
     wanted = {"Completed", "Preempted", "Recoverable", "Failed", "StorageUnavailable", "Deleted", "Unknown"}
-    assert wanted <= outcomes
+    assert wanted | {"Suspended", "DeadlineExceeded"} <= outcomes
     assert beside >= 3, "no pod was ever left behind"
     assert conflicts["PUT status"] >= 20, "two leaders never came into each other's way"
     assert conflicts["POST pod"] >= 3
