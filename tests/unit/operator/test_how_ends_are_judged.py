@@ -1,88 +1,25 @@
-"""Every captured end gets the verdict that docs/task.md promises, at its first and at its last terminal state."""
+"""Every captured end gets the verdict that docs/task.md promises, at its first and at its last terminal state, and is
+booked where the table (`verdicts`) says, with and without progress."""
 
 from __future__ import annotations
 
 import dataclasses
+from datetime import UTC, datetime
 
 import pytest
 
 from tests.unit.operator import captured
+from tests.unit.operator.verdicts import NEVER_END, ROWS
 from waypost.contract import Document, DocumentReason, Outcome, Position
 from waypost_operator.model.node import NodeFate, NodeSeen
+from waypost_operator.model.raw import Json
+from waypost_operator.model.status import Attempt, TaskStatus
+from waypost_operator.policy.budgets import settle
 from waypost_operator.policy.classify import End, NodeNeeded, Verdict, classify
 
-VERDICTS: dict[str, tuple[Outcome, str]] = {
-    # rejected at the node's door: the program never ran
-    "admitcpu-a": (Outcome.REJECTED, "RejectedByNode"),
-    "admitmem-a": (Outcome.REJECTED, "RejectedByNode"),
-    "admitpressure-a": (Outcome.REJECTED, "RejectedByNode"),
-    "admitsel-a": (Outcome.REJECTED, "RejectedByNode"),
-    "gnsadmit-a": (Outcome.PREEMPTED, "RejectedByNodeShutdown"),
-    # the pod's own deadline is no free preemption
-    "deadline-a": (Outcome.RECOVERABLE, "PodDeadline"),
-    "deadline-b": (Outcome.RECOVERABLE, "PodDeadline"),
-    "deadline-c": (Outcome.RECOVERABLE, "PodDeadline"),
-    # deleted by hand, on a healthy node
-    "delete-a": (Outcome.DELETED, "PodDeleted"),
-    "delete-b": (Outcome.DELETED, "PodDeleted"),
-    "delete-c": (Outcome.DELETED, "PodDeleted"),
-    "forcefinalizer-a": (Outcome.DELETED, "PodDeleted"),
-    "forcefinalizer-b": (Outcome.DELETED, "PodDeleted"),
-    "force-a": (Outcome.UNKNOWN, "Vanished"),
-    "force-b": (Outcome.UNKNOWN, "Vanished"),
-    "force-c": (Outcome.UNKNOWN, "Vanished"),
-    # disruptions
-    "evict-a": (Outcome.PREEMPTED, "Disruption"),
-    "evict-b": (Outcome.PREEMPTED, "Disruption"),
-    "evict-c": (Outcome.PREEMPTED, "Disruption"),
-    "jobevict-a": (Outcome.PREEMPTED, "Disruption"),
-    "jobevict-b": (Outcome.PREEMPTED, "Disruption"),
-    "gns-a": (Outcome.PREEMPTED, "Disruption"),
-    "gns-b": (Outcome.PREEMPTED, "Disruption"),
-    "gns-c": (Outcome.PREEMPTED, "Disruption"),
-    "gns60-a": (Outcome.PREEMPTED, "Disruption"),
-    "gns60-b": (Outcome.PREEMPTED, "Disruption"),
-    "mempressure-a": (Outcome.PREEMPTED, "Disruption"),
-    "mempressure-b": (Outcome.PREEMPTED, "Disruption"),
-    "mempressure-c": (Outcome.PREEMPTED, "Disruption"),
-    "nodedel-a": (Outcome.PREEMPTED, "Disruption"),
-    "nodedel-b": (Outcome.PREEMPTED, "Disruption"),
-    "nodedelalive-a": (Outcome.PREEMPTED, "Disruption"),
-    "nodedelalive-b": (Outcome.PREEMPTED, "Disruption"),
-    "nodedelalive-c": (Outcome.PREEMPTED, "Disruption"),
-    "preempt-a": (Outcome.PREEMPTED, "Disruption"),
-    "preempt-b": (Outcome.PREEMPTED, "Disruption"),
-    "preempt-c": (Outcome.PREEMPTED, "Disruption"),
-    "taint-a": (Outcome.PREEMPTED, "Disruption"),
-    "taint-b": (Outcome.PREEMPTED, "Disruption"),
-    "taint-c": (Outcome.PREEMPTED, "Disruption"),
-    "zombieback-a": (Outcome.PREEMPTED, "Disruption"),
-    "zombieback-b": (Outcome.PREEMPTED, "Disruption"),
-    "zombieback-c": (Outcome.PREEMPTED, "Disruption"),
-    "zombieheal-a": (Outcome.PREEMPTED, "Disruption"),
-    "zombieheal-b": (Outcome.PREEMPTED, "Disruption"),
-    "zombieheal-c": (Outcome.PREEMPTED, "Disruption"),
-    # a machine that lost power and came back
-    "hardreboot-a": (Outcome.UNKNOWN, "Vanished"),
-    "hardreboot-b": (Outcome.UNKNOWN, "Vanished"),
-    # an empty machine that came up under the name of one that was lost
-    "replaced-a": (Outcome.UNKNOWN, "Vanished"),
-    # the program's own ends; a pod collected long after its end is one of them
-    "exit0-a": (Outcome.COMPLETED, "ExitCode"),
-    "nodedel-done": (Outcome.COMPLETED, "ExitCode"),
-    "exit1-a": (Outcome.FAILED, "ExitCode"),
-    "exit137-a": (Outcome.FAILED, "ExitCode"),
-    "exit75-a": (Outcome.RECOVERABLE, "ExitCode"),
-    "oom-a": (Outcome.FAILED, "ExitCode"),
-    "oomchild-a": (Outcome.FAILED, "ExitCode"),
-    # a limit of its own; `a` exits 0 and leaves no trace: one of the two gaps that docs/task.md names
-    "sizelimit-a": (Outcome.COMPLETED, "ExitCode"),
-    "sizelimit-b": (Outcome.FAILED, "Evicted"),
-    "sizelimit-c": (Outcome.FAILED, "Evicted"),
-}
-NEVER_END = {"kubeletrestart-a", "preemptor-a"}
-
-ENDED = sorted(VERDICTS)
+NOON = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
+SINCE = "sinceProgress"
+ENDED = sorted(ROWS)
 EXITED = [name for name in ENDED if captured.history(name)[-1].pod.ended is not None]
 NOT_TOLD = ("exit", "oom", "hard", "replaced")
 TOLD_TO_STOP = [name for name in EXITED if name.endswith("-a") and not name.startswith(NOT_TOLD)]
@@ -106,20 +43,44 @@ def with_document(seen: captured.Seen, document: Document) -> captured.Seen:
 
 
 def test_the_table_names_every_captured_pod() -> None:
-    assert set(VERDICTS) | NEVER_END == set(captured.NAMES)
+    assert set(ROWS) | NEVER_END == set(captured.NAMES)
 
 
 @pytest.mark.parametrize("name", ENDED)
 def test_a_captured_end_is_judged_as_the_docs_say(name: str) -> None:
-    verdict = judge(captured.history(name)[-1])
-    assert (verdict.outcome, verdict.rule) == VERDICTS[name], verdict.evidence
-    assert verdict.evidence
+    verdict, row = judge(captured.history(name)[-1]), ROWS[name]
+    assert (verdict.outcome, verdict.rule, verdict.evidence) == (row.outcome, row.rule, row.evidence)
 
 
 @pytest.mark.parametrize("name", ENDED)
 def test_the_first_terminal_state_is_judged_like_the_last(name: str) -> None:
-    first = next(seen for seen in captured.history(name) if seen.judged)
-    assert judge(first).outcome == VERDICTS[name][0]
+    first, row = judge(next(seen for seen in captured.history(name) if seen.judged)), ROWS[name]
+    assert (first.outcome, first.rule, first.evidence) == (row.outcome, row.rule, row.evidence)
+
+
+@pytest.mark.parametrize("name", ENDED)
+def test_a_captured_end_spends_what_the_docs_say(name: str) -> None:
+    spent = ROWS[name].spent
+    assert booked(judge(captured.history(name)[-1])) == (raised(spent.total), raised(spent.since))
+
+
+@pytest.mark.parametrize("name", EXITED)
+def test_a_captured_end_after_progress_spends_what_the_docs_say(name: str) -> None:
+    spent = ROWS[name].spent
+    seen = with_document(captured.history(name)[-1], Document(attempt=3, fence=9, committed=Position(7, 70)))
+    assert booked(judge(seen)) == (raised(spent.total_with_progress), raised(spent.since_with_progress))
+
+
+def booked(verdict: Verdict) -> tuple[Json, Json]:
+    """`counts` and `sinceProgress` after this end of attempt 3, as they are written; of those only what isn't 0."""
+    status = settle(TaskStatus(attempt=3), verdict, Attempt(attempt=3), finished=NOON, initial=10).write()
+    assert status["counts"].pop("attempts") == 1
+    counts, since = ({name: number for name, number in status[of].items() if number} for of in ("counts", SINCE))
+    return counts, since
+
+
+def raised(name: str | None) -> Json:
+    return {} if name is None else {name: 1}
 
 
 @pytest.mark.parametrize("name", sorted(NEVER_END))
@@ -136,7 +97,7 @@ def test_a_confirmed_completion_counts_whatever_ended_the_pod(name: str) -> None
 @pytest.mark.parametrize("name", EXITED)
 def test_the_completion_of_another_attempt_counts_nothing(name: str) -> None:
     seen = with_document(captured.history(name)[-1], Document(attempt=2, fence=9, completed=True))
-    assert judge(seen).outcome is VERDICTS[name][0]
+    assert judge(seen).outcome is ROWS[name].outcome
 
 
 @pytest.mark.parametrize("name", EXITED)
@@ -160,7 +121,7 @@ def test_a_program_with_the_sdk_that_was_told_to_stop_and_exits_0_is_never_compl
 @pytest.mark.parametrize("name", ["evict-c", "delete-c", "gns-c", "taint-c"])
 def test_an_exit_code_rule_never_turns_a_stop_order_into_something_else(name: str) -> None:
     seen = captured.history(name)[-1]
-    assert judge(seen, recoverable_exit_codes=frozenset({143})).outcome is VERDICTS[name][0]
+    assert judge(seen, recoverable_exit_codes=frozenset({143})).outcome is ROWS[name].outcome
 
 
 @pytest.mark.parametrize("name", ["force-a", "delete-a", "hardreboot-a"])
@@ -172,7 +133,7 @@ def test_a_lost_or_deleted_pod_was_preempted_if_its_node_is_gone_too(
 ) -> None:
     seen = captured.history(name)[-1]
     verdict = judge(seen, node=NodeSeen(seen.pod.node, fate))
-    assert verdict.outcome is (outcome or VERDICTS[name][0])
+    assert verdict.outcome is (outcome or ROWS[name].outcome)
 
 
 def test_a_container_unknown_to_its_new_machine_is_lost_from_the_first_terminal_state_on() -> None:
