@@ -26,17 +26,27 @@ KUBELET_STOP_REASONS = frozenset({"Terminated", "NodeShutdown", "Shutdown", "Pre
 
 DISRUPTION_TAINTS = frozenset(
     {
+        # Kubernetes' own: node controller, administrators, cloud controllers
         "node.kubernetes.io/not-ready",
         "node.kubernetes.io/unreachable",
         "node.kubernetes.io/out-of-service",
         "node.cloudprovider.kubernetes.io/shutdown",
-        "cloud.google.com/impending-node-termination",
+        "ToBeDeletedByClusterAutoscaler",
+        # Karpenter from v1 on, and before
         "karpenter.sh/disrupted",
         "karpenter.sh/disruption",
-        "ToBeDeletedByClusterAutoscaler",
+        # GKE
+        "cloud.google.com/impending-node-termination",
+        # AKS: node auto-drain and auto-repair, under its present and its former name
+        "remediator.kubernetes.azure.com/unschedulable",
+        "remediator.aks.microsoft.com/unschedulable",
     }
 )
-DISRUPTION_TAINT_PREFIXES = ("aws-node-termination-handler/",)
+"""Taints of a node on its way out. Not among them: what marks every spot node all its life
+(`kubernetes.azure.com/scalesetpriority`, `cloud.google.com/gke-spot`), a mere candidate
+(`DeletionCandidateOfClusterAutoscaler`), and `node.kubernetes.io/unschedulable`: a cordon takes nothing away."""
+DISRUPTION_TAINT_PREFIXES = ("aws-node-termination-handler/", "aks-node-termination-handler/")
+"""Of handlers that append the kind of the event."""
 
 
 def disruption(pod: Pod) -> str | None:

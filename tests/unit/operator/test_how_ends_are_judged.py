@@ -153,19 +153,6 @@ def test_a_pod_deleted_on_a_node_that_is_going_down_was_preempted() -> None:
     assert (verdict.outcome, verdict.rule) == (Outcome.PREEMPTED, "PodDeleted")
 
 
-@pytest.mark.parametrize(
-    "taint", ["karpenter.sh/disrupted", "ToBeDeletedByClusterAutoscaler", "aws-node-termination-handler/spot-itn"]
-)
-def test_a_pod_deleted_on_a_node_with_a_disruption_taint_was_preempted(taint: str) -> None:
-    deleted = captured.history("delete-b")[-1]
-    healthy = captured.node_at(deleted.pod.node, deleted.at)
-    assert healthy.raw is not None
-    assert judge(deleted, node=healthy).outcome is Outcome.DELETED
-    spec = {**healthy.raw["spec"], "taints": [{"key": taint, "effect": "NoSchedule"}]}
-    tainted = dataclasses.replace(healthy, raw={**healthy.raw, "spec": spec})
-    assert judge(deleted, node=tainted).outcome is Outcome.PREEMPTED
-
-
 def test_a_pod_that_nobody_saw_is_lost_and_its_node_is_asked() -> None:
     asked = classify(End(attempt=3, pod=None, gone=True, node_name="node-2"))
     assert asked == NodeNeeded("node-2")
