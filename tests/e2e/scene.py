@@ -48,7 +48,7 @@ class Scene:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.recorder.__exit__(kind, error, trace)
-        self.kubectl("delete", "namespace", self.namespace, "--wait=false")
+        self.kubectl("delete", "namespace", self.namespace, "--wait=false", "--ignore-not-found")
         self.stage.in_shared_folder(f"rm -rf /shared/{self.namespace}")
 
     # --- Doing -------------------------------------------------------------------------------------------------

@@ -27,6 +27,8 @@ from waypost_operator.steps import finalizer, unreachable
 from waypost_operator.steps.launch import CONFIRMED_FOR, LOOK_AT_STRANGER, retry_delay
 from waypost_operator.steps.situation import Situation
 
+FOREGROUND, ORPHAN = "foregroundDeletion", "orphan"
+"""Kubernetes' own finalizers: the garbage collector deletes the task's pods before it goes, or makes them nobody's."""
 NO_ATTEMPT = 0
 """In a refused create: it was the clean-up pod's."""
 
@@ -47,7 +49,9 @@ def remains(observed: Observed) -> Decision:
         return finalizer.release(observed, "deletionPolicy is Retain: the task goes, its checkpoints stay")
     if not status.attempt and not s.owned:
         return finalizer.release(observed, "the task goes: it never started, so it has no checkpoints")
-    return _end_of_pods(s) or _store(s)
+    if ORPHAN in observed.finalizers:
+        return Decision(Wait(), "the task is being deleted without its pods: they are made nobody's first")
+    return _end_of_pods(s) or _namespace_goes(s) or _foreground(s) or _store(s)
 
 
 # --- first, nothing of the task may run any more ---------------------------------------------------------------
@@ -63,10 +67,29 @@ def _end_of_pods(s: Situation) -> Decision | None:
         message = f"the task is being deleted: its checkpoints are deleted when pod {pod.name} has ended"
         wait = Decision(Wait(), message, unreachable.look_in(s, pod))
         return s.waiting(ConditionReason.CLEANING_UP, message) or wait
-    known = s.pod_over or any(pod.uid == s.status.pod_uid for pod in s.alive)
-    if s.status.pod_uid and not known:
+    if not s.status.pod_uid or s.pod_over:
+        return None
+    if s.pod is None or s.pod.uid in s.observed.missing:
         return Decision(LookAtPod(s.pod_name, s.status.pod_uid), f"is pod {s.pod_name} gone?")
+    if not s.pod.owned_by(s.observed.uid):
+        return _leave(s, f"pod {s.pod_name} was orphaned: it isn't the task's any more, and may still write")
     return None
+
+
+def _namespace_goes(s: Situation) -> Decision | None:
+    """No pod will ever be created here again: an attempt's was refused for that, or the clean-up pod."""
+    refusal = s.observed.create_refusal
+    if refusal is None or not refusal.namespace_terminating:
+        return None
+    return _leave(s, "the namespace is being deleted, so no pod can be created that would delete them")
+
+
+def _foreground(s: Situation) -> Decision | None:
+    """Whatever the task owns while its dependents are being deleted goes with them, so the clean-up pod comes after."""
+    if FOREGROUND not in s.observed.finalizers:
+        return None
+    message = "the task is being deleted in the foreground: its checkpoints are deleted when its pods are gone"
+    return s.waiting(ConditionReason.CLEANING_UP, message) or Decision(Wait(), message)
 
 
 # --- then the store is deleted ---------------------------------------------------------------------------------
@@ -163,8 +186,6 @@ def _refused(s: Situation, record: Cleanup, end: datetime) -> Decision | None:
     refusal = s.observed.create_refusal
     if refusal is None or refusal.attempt != NO_ATTEMPT:
         return None
-    if refusal.namespace_terminating:
-        return _leave(s, "the namespace is being deleted, so no pod can be created that would delete them")
     message = f"the API server refuses the clean-up pod for now: {refusal.message}"
     again = refusal.at + seconds(retry_delay(refusal))
     told = _told(s, record, message)

@@ -53,7 +53,7 @@ def launch(plane: ControlPlane, stage: Stage, tmp_path: Path) -> Iterator[Callab
             log.touch()
             stage.logs.append(log)
             election = ("--lease-namespace", stage.namespace) if leader else ("--no-leader-election",)
-            served = ("--namespace", stage.namespace, *election, *arguments)
+            served = ("--namespace", stage.namespace, "--cleanup-image", "waypost:test", *election, *arguments)
             return stack.enter_context(OperatorProcess(kubeconfig or plane.kubeconfig, log, *served))
 
         yield launch

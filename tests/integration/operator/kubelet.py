@@ -56,30 +56,32 @@ class Kubelet:
         name = pod["metadata"]["name"]
         binding = {"metadata": {"name": name}, "target": {"kind": "Node", "name": node}}
         await self._stage.call("POST", self._stage.path("pods", name, "binding"), binding)
-        await self._write(name, captured("exit0-a", "Running"), "")
+        await self._write(pod, captured("exit0-a", "Running"), "")
 
     async def end(self, pod: Object, way: str, message: str = "", ran_seconds: float = 60.0) -> Object:
         """Let the pod end in a captured way: exit0-a, exit1-a, exit75-a ..."""
         phase = "Succeeded" if way.startswith("exit0") else "Failed"
-        return await self._write(pod["metadata"]["name"], captured(way, phase), message, ran_seconds)
+        return await self._write(pod, captured(way, phase), message, ran_seconds)
 
     async def evict(self, pod: Object, message: str = "", ran_seconds: float = 60.0) -> None:
         """The real Eviction API, then what the kubelet does: end the container (137), then remove the pod."""
         name = pod["metadata"]["name"]
         eviction = {"apiVersion": "policy/v1", "kind": "Eviction", "metadata": {"name": name}}
         await self._stage.call("POST", self._stage.path("pods", name, "eviction"), eviction)
-        await self._write(name, captured("evict-b", "Failed"), message, ran_seconds)
+        await self._write(pod, captured("evict-b", "Failed"), message, ran_seconds)
 
     async def remove(self, pod: Object) -> None:
         """The kubelet's last word on a pod that was deleted: its object goes, if it still is that pod."""
         options = {"gracePeriodSeconds": 0, "preconditions": {"uid": pod["metadata"]["uid"]}}
         await self._stage.call("DELETE", self._stage.path("pods", pod["metadata"]["name"]), options)
 
-    async def _write(self, name: str, status: Object, message: str, ran_seconds: float = 0.0) -> Object:
+    async def _write(self, pod: Object, status: Object, message: str, ran_seconds: float = 0.0) -> Object:
         now = datetime.datetime.now(datetime.UTC)
         began = now - datetime.timedelta(seconds=ran_seconds)
         told: Object = moved(status, f"{began:%Y-%m-%dT%H:%M:%SZ}", f"{now:%Y-%m-%dT%H:%M:%SZ}")
+        told.pop("qosClass", None)  # the API server's, from the requests of this pod, not of the captured one
         for container in told.get("containerStatuses", []):
+            container["name"] = pod["spec"]["containers"][0]["name"]
             if message and "terminated" in container["state"]:
                 container["state"]["terminated"]["message"] = message
-        return await self._stage.patch("pods", name, {"status": told}, "status")
+        return await self._stage.patch("pods", pod["metadata"]["name"], {"status": told}, "status")

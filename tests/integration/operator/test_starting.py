@@ -58,6 +58,7 @@ async def test_missing_rights_are_all_named(plane: ControlPlane, stage: Stage, t
     said = operator.said()
     for missing in (
         f"delete pods (API group 'core') in namespace '{stage.namespace}'",
+        "patch checkpointedtasks (API group 'waypost.dev')",
         "update checkpointedtasks/status (API group 'waypost.dev')",
         "update checkpointedtasks/finalizers (API group 'waypost.dev')",
         "create events (API group 'events.k8s.io')",

@@ -161,6 +161,35 @@ def test_a_task_that_never_started_goes_at_once() -> None:
     assert story.pods == []
 
 
+def test_a_deletion_in_the_foreground_is_let_through_before_the_cleanup_pod_is_made() -> None:
+    story = deleting()
+    story.running()
+    story.world.ask_to_delete_task("foregroundDeletion")
+    story.settle()
+    story.world.exit("train-1", 143)
+    story.settle()
+    assert CLEANUP not in story.pods, "the garbage collector would delete it with the other pods"
+    story.world.collect("foregroundDeletion")
+    story.settle()
+    assert CLEANUP in story.pods
+
+
+def test_orphaned_pods_run_on_and_keep_their_store() -> None:
+    story = deleting()
+    story.running()
+    story.world.ask_to_delete_task("orphan")
+    story.settle()
+    assert "deletionTimestamp" not in story.world.pods["train-1"]["metadata"]
+    story.world.pods["train-1"]["metadata"]["ownerReferences"] = []
+    story.world.lose_sight("train-1")
+    story.world.collect("orphan")
+    story.settle()
+    assert story.pods == ["train-1"]
+    assert "deletionTimestamp" not in story.world.pods["train-1"]["metadata"]
+    assert gone(story)
+    assert "orphaned" in story.said(EventReason.CLEANUP_GIVEN_UP)[0]
+
+
 # --- the store is deleted --------------------------------------------------------------------------------------
 def test_the_task_goes_when_the_store_is_deleted_and_not_before() -> None:
     story = with_cleanup_pod()

@@ -262,13 +262,20 @@ class World:
         self.task["metadata"]["deletionTimestamp"] = timestamp(self.now)
         self._changed("task", self.task)
 
-    def ask_to_delete_task(self) -> None:
-        """What `kubectl delete` does: the task stays for as long as it has finalizers."""
+    def ask_to_delete_task(self, *more: str) -> None:
+        """What `kubectl delete` does: it stays for as long as it has finalizers; `more`: foregroundDeletion ..."""
         assert self.task is not None
+        self.task["metadata"]["finalizers"] = [*self.task["metadata"].get("finalizers", []), *more]
         if self.task["metadata"].get("finalizers"):
             self.start_deleting_task()
         else:
             self.delete_task()
+
+    def collect(self, finalizer: str) -> None:
+        """The garbage collector has done its part."""
+        assert self.task is not None
+        self.task["metadata"]["finalizers"].remove(finalizer)
+        self._changed("task", self.task)
 
     def delete_task(self) -> None:
         """Background deletion: the task goes, its pods are collected."""
