@@ -15,6 +15,7 @@ import time
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from typing import Final
 
+from tests.simulator import stranger
 from tests.simulator.casts import CASTS
 from tests.simulator.figures import Figures, run
 from tests.simulator.scene import Scene
@@ -57,7 +58,9 @@ def _show(scene: Scene, seed: int, cast: str) -> None:
 
 def _brief(key: str) -> str:
     """A key as a person reads it: the number of a log entry, the beginning of a pack's name."""
-    if key.startswith("log/") and key.endswith(".json"):
+    if (at := stranger.placed(key)) is not None:
+        return f"entry {at[1]} of {10**20 - 1 - int(at[0][:20])}.{10**20 - 1 - int(at[0][21:41])} {at[0][42:46]}…"
+    if stranger.is_numbered(key):
         return f"log entry {10**20 - 1 - int(key[4:24])}"
     return key if len(key) < 34 else f"{key[:6]}…{key[20:36]}…"
 

@@ -10,6 +10,7 @@ from tests.simulator.place import OTHER
 from tests.simulator.process import Elsewhere, Writing
 from tests.simulator.reader import Watching
 from tests.simulator.town import Role
+from waypost.store.format import Mode
 from waypost.store.resuming import BASE
 
 
@@ -26,6 +27,8 @@ class Cast:
     """Whether a machine is restored from a snapshot beside the one that runs on."""
     source: tuple[Role, ...] | None = None
     """The task starts from another store: who has written to that before. Nobody: it doesn't exist. None: no source."""
+    mode: Mode = Mode.CONDITIONAL
+    """By which rules the log is written; where it is scoped, the place doesn't heed conditions."""
     marked: bool = False
     """Consoles and s3a leave a key of the folder's own name, which sorts before every entry."""
 
@@ -61,6 +64,13 @@ CASTS: Final = {
     "1,2, a person and a reader": Cast((Writing(1, "a", keeps=None), B, Tending(2), Watching())),
     "1,2 and a snapshot": Cast((Writing(1, "a", saves=3), B), snapshots=True),
     "1,2 fresh": Cast((A, B), fresh=True),
+    "scoped: 1,2": Cast((A, B), mode=Mode.SCOPED),
+    "scoped: 1,2,3 and a reader": Cast((A, B, C, Watching()), mode=Mode.SCOPED),
+    "scoped: 1,1,2": Cast((A, A, B), mode=Mode.SCOPED),
+    "scoped: 1,1': another pod": Cast((A, Writing(1, "z"), B), mode=Mode.SCOPED),
+    "scoped: 1 again and again,2": Cast((Writing(1, "a", lives=3), B), mode=Mode.SCOPED),
+    "scoped: 1,2 keep two": Cast((A2, Writing(2, "b", saves=1, keeps=2)), mode=Mode.SCOPED),
+    "scoped: 1,2 fresh": Cast((A, B), fresh=True, mode=Mode.SCOPED),
     "1,2,3 from a store at work": Cast(
         (A, Writing(2, "b", asks_for=BASE, completes=True), C, Elsewhere(Writing(2, "y", saves=1))), source=(EARLIER,)
     ),

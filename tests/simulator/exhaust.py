@@ -12,16 +12,17 @@ import dataclasses
 import gc
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Final
 
 from tests.simulator.actors import Actor, Fate, Request
 from tests.simulator.casts import CASTS, Cast
 from tests.simulator.scene import Scene, hushed
-from tests.simulator.schedule import BUDGETS, FATES
+from tests.simulator.schedule import BUDGETS, fates_of
 from tests.simulator.town import SHAPES
 
 _BETWEEN_COLLECTIONS: Final = 500
+Fates = Mapping[str, Sequence[Fate]]
 
 
 @dataclasses.dataclass
@@ -48,11 +49,11 @@ def schedules(cast: Cast, faults: int) -> Iterator[Scene]:
 def _follow(cast: Cast, path: list[_Choice], faults: int) -> Scene:
     """Run along `path`, and on by every first move, which is added to it."""
     scene = Scene(cast, SHAPES[0], BUDGETS[0])
-    depth = 0
+    depth, fates = 0, fates_of(cast)
     while scene.judge.verdict is None:
         alive = [actor for actor in scene.actors if scene.goes_on(actor)]
         unnoticed = [actor for actor in alive if _is_unnoticed(actor.request)]
-        moves = _moves(unnoticed[:1], 0, faults) or _moves(alive, len(scene.place.hanging), faults)
+        moves = _moves(unnoticed[:1], 0, faults, fates) or _moves(alive, len(scene.place.hanging), faults, fates)
         if not moves:
             break
         if depth == len(path):
@@ -71,13 +72,13 @@ def _follow(cast: Cast, path: list[_Choice], faults: int) -> Scene:
     return scene
 
 
-def _moves(alive: list[Actor], hanging: int, faults: int) -> list[tuple[Actor | None, Fate | int]]:
+def _moves(alive: list[Actor], hanging: int, faults: int, fates: Fates) -> list[tuple[Actor | None, Fate | int]]:
     moves: list[tuple[Actor | None, Fate | int]] = [(actor, Fate.ANSWERED) for actor in alive]
     moves += [(None, index) for index in range(hanging)]
     if faults:
         for actor in alive:
             assert actor.request is not None
-            moves += [(actor, fate) for fate in dict.fromkeys(FATES[actor.request.operation])]
+            moves += [(actor, fate) for fate in dict.fromkeys(fates[actor.request.operation])]
     return moves
 
 

@@ -7,7 +7,7 @@ checkpoint at its FENCE, and its saves follow in one lineage · I6 nothing but P
 I7 no gap · I8 a PRUNE spares the newest, what is pinned, and what the running attempt resumed from; retention counts
 along the parents · I9 a fresh attempt alone can always go on · I17 nobody begins from nothing where there is a store to
 start from, nor from that store once a checkpoint was saved · R a reader is never told of damage where there is none,
-nor given something older than what stood when it looked.
+nor given something older than what stood when it looked · I22 a store has one mode for ever.
 """
 
 from __future__ import annotations
@@ -93,6 +93,9 @@ class Judge:
     def created(self, key: str, data: bytes) -> None:
         if not key.startswith(LOG):
             return
+        if not stranger.is_numbered(key):
+            self.blame("I22", f"{key} is no entry of this store's mode")
+            return
         sequence = stranger.number(key)
         if sequence != len(self.records) + 1:
             self.blame("I7", f"entry {sequence} was put behind {len(self.records)} entries")
@@ -104,7 +107,10 @@ class Judge:
 
     def written(self, key: str, before: bytes | None, data: bytes) -> None:
         if key.startswith(LOG):
-            self._overwritten(stranger.number(key), data)
+            if before is None or not stranger.is_numbered(key):
+                self.blame("I22", f"{key} was put unconditionally, which isn't this store's mode")
+            else:
+                self._overwritten(stranger.number(key), data)
         elif before is not None and before != data and key not in self.damaged:
             self._require_unneeded(key, "overwritten")
 
@@ -231,6 +237,11 @@ class Judge:
         self.pruned |= gone
 
     # --- What the processes are told -------------------------------------------------------------------------------
+    def started(self, fence: int, keeps: int | None) -> None:
+        """A writer was told that the store is its own; its retention keeps so many."""
+        if keeps is not None:
+            self.keeps[fence] = keeps
+
     def resumed(self, fence: int, sequence: int, files: Files | None, picked: int = 0) -> None:
         """A writer was given this checkpoint (0: told that there is none) to resume from, or had `picked` it."""
         newest = self.newest_at[fence]

@@ -38,9 +38,11 @@ class Witness(Protocol):
 class Place:
     """Objects, and what is done to them."""
 
-    def __init__(self, witness: Witness, name: str = "", hanging: list[Hanging] | None = None) -> None:
-        """`hanging` is the network, if this isn't the only place."""
-        self.name = name
+    def __init__(
+        self, witness: Witness, name: str = "", hanging: list[Hanging] | None = None, *, conditional: bool = True
+    ) -> None:
+        """`hanging` is the network, if this isn't the only place; `conditional`: whether it heeds conditions."""
+        self.name, self._conditional = name, conditional
         self.objects: dict[str, bytes] = {}
         self.hanging: list[Hanging] = [] if hanging is None else hanging
         self.entries = 0
@@ -48,6 +50,8 @@ class Place:
         self._witness = witness
 
     def put_new(self, key: str, data: bytes) -> bool:
+        if not self._conditional:
+            return self.put(key, data)
         if key in self.objects:
             return False
         self.objects[key] = data
@@ -58,6 +62,7 @@ class Place:
     def put(self, key: str, data: bytes) -> bool:
         before = self.objects.get(key)
         self.objects[key] = data
+        self.entries += before is None and key.startswith(LOG)
         self._witness.written(key, before, data)
         return True
 

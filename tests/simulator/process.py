@@ -118,10 +118,9 @@ class Process:
                 sizes=town.shape.sizes,
                 start_point=None if source is None else source.point,
             )
-        self.handle.saver.begin_tidying()
         self.fence = self.handle.log.fence
-        if program.keeps is not None:
-            self._judge.keeps[self.fence] = program.keeps
+        self._judge.started(self.fence, program.keeps)
+        self.handle.saver.begin_tidying()
         self._asks_for, self._source = program.asks_for, source
         log = self.handle.log
         self._resuming = Resuming(calls, log.journal.through, self.handle, self.handle.start_point, lambda: None)

@@ -10,7 +10,7 @@ from tests.simulator.place import Door
 from tests.simulator.town import Clock, Town, restored
 from waypost.errors import CorruptCheckpointError, StorageError
 from waypost.store.calls import Calls
-from waypost.store.conditional import ConditionalJournal
+from waypost.store.format import journal_of
 from waypost.store.reading import Reading
 
 
@@ -26,7 +26,7 @@ class Watching:
         for _ in range(self.times):
             door.shown = -1
             try:
-                found = Reading(ConditionalJournal(calls)).deliver(functools.partial(restored, calls))
+                found = Reading(journal_of(town.mode, calls)).deliver(functools.partial(restored, calls))
             except StorageError:
                 town.judge.met["storage errors"] += 1
                 continue

@@ -16,11 +16,13 @@ from tests.simulator.judge import Judge
 from tests.simulator.picking import NETWORK
 from tests.simulator.place import OTHER, Place
 from tests.simulator.process import Writing
+from tests.simulator.scoped_judge import ScopedJudge
 from tests.simulator.town import Role, Shape, Town
 from waypost.log import logger
 from waypost.store.calls import Budget
+from waypost.store.format import Mode
 
-FORMAT: Final = b'{"waypost": "checkpoint store", "format": 1, "mode": "conditional"}'
+FORMAT: Final = b'{"waypost": "checkpoint store", "format": 1, "mode": "%s"}'
 
 
 @contextlib.contextmanager
@@ -47,15 +49,16 @@ class Scene:
     """Everybody's next request, and the store."""
 
     def __init__(self, cast: Cast, shape: Shape, budget: Budget) -> None:
-        self.judge = Judge()
+        conditional = cast.mode is Mode.CONDITIONAL
+        self.judge = Judge() if conditional else ScopedJudge()
         self.trace: list[Step] = []
-        self.place = Place(self.judge)
+        self.place = Place(self.judge, conditional=conditional)
         self.judge.objects = self.place.objects
         if not cast.fresh:
-            self.place.objects["format.json"] = FORMAT
+            self.place.objects["format.json"] = FORMAT % cast.mode.encode()
         if cast.marked:
             self.place.objects["log/"] = b""
-        self._town = Town(self.place, self.judge, shape, budget)
+        self._town = Town(self.place, self.judge, shape, budget, cast.mode)
         if cast.source is not None:
             self._found_source(cast.source)
         self.actors = [
@@ -164,7 +167,7 @@ def _found(lives: Sequence[Role], shape: Shape) -> Town:
     judge.objects = place.objects
     town = Town(place, judge, shape, Budget())
     for number, role in enumerate(lives, 1):
-        place.objects["format.json"] = FORMAT
+        place.objects["format.json"] = FORMAT % Mode.CONDITIONAL.encode()
         actor = Actor(f"{OTHER}{number}", functools.partial(role.live, town))
         _run(actor)
         assert actor.error is None

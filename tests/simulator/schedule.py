@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 from tests.simulator.actors import Actor, Fate
@@ -12,6 +13,7 @@ from tests.simulator.place import LOG
 from tests.simulator.scene import Scene, hushed
 from tests.simulator.town import SHAPES
 from waypost.store.calls import Budget
+from waypost.store.format import Mode
 
 MOST_STEPS: Final = 500
 BUDGETS: Final = (Budget(seconds=0.0), Budget(seconds=0.3, first_pause=0.25, longest_pause=0.25))
@@ -26,8 +28,15 @@ FATES: Final = {
     "list": (Fate.FAILED, Fate.LAGGED_1, Fate.LAGGED_2),
 }
 """What can become of each request but an answer."""
+CONSISTENT: Final = FATES | {"list": (Fate.FAILED,)}
+"""The same where the store depends on listings that show every write at once."""
 _SOLO_RATE: Final = 0.25
 """Of the schedules, how many end with the test of I9, which takes as many requests as a third of a schedule."""
+
+
+def fates_of(cast: Cast) -> Mapping[str, Sequence[Fate]]:
+    """What can become of this cast's requests."""
+    return FATES if cast.mode is Mode.CONDITIONAL else CONSISTENT
 
 
 class Schedule:
@@ -38,6 +47,7 @@ class Schedule:
         self.scene = Scene(cast, chance.choice(SHAPES), chance.choice(BUDGETS))
         self._fault_rate = chance.choice((0.0, 0.03, 0.08, 0.2))
         self._death_rate = chance.choice((0.0, 0.0, 0.02))
+        self._fates = fates_of(cast)
         self._damage_rate = 0.03 if cast.damages else 0.0
         self._damages = cast.damages
         self._snapshot_rate = 0.05 if cast.snapshots else 0.0
@@ -89,7 +99,7 @@ class Schedule:
     def _fate(self, actor: Actor) -> Fate:
         if self._fault_rate and self._chance.random() < self._fault_rate:
             assert actor.request is not None
-            return self._chance.choice(FATES[actor.request.operation])
+            return self._chance.choice(self._fates[actor.request.operation])
         return Fate.ANSWERED
 
     def _damage(self) -> None:

@@ -18,6 +18,19 @@ def number(key: str) -> int:
     return INVERSION - int(key[4:24])
 
 
+def is_numbered(key: str) -> bool:
+    """Whether this is the key of a log entry by its number alone, as mode conditional has them."""
+    return len(key) == len(log_key(0)) and key[4:24].isdigit()
+
+
+def placed(key: str) -> tuple[str, int] | None:
+    """The name of the scope, and the number in it, of a log key of mode scoped; None for any other."""
+    name, dash, rest = key.removeprefix("log/").rpartition("-")
+    if len(name) != 74 or not dash or len(rest) != 25 or not rest.endswith(".json"):
+        return None
+    return name, INVERSION - int(rest[:20])
+
+
 def log_key(sequence: int) -> str:
     """Key of a log entry."""
     return f"log/{INVERSION - sequence:020d}.json"

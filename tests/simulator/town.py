@@ -1,6 +1,7 @@
 """What the processes of a schedule have in common: the place, what a checkpoint is made of, and time.
 
-Time only passes by sleeping, nonces are numbers, and a worker is no thread: its process does the queued things itself.
+Time only passes by sleeping, nonces follow from a count, and a worker is no thread: its process does
+the queued things itself.
 """
 
 from __future__ import annotations
@@ -8,6 +9,7 @@ from __future__ import annotations
 import collections
 import dataclasses
 import datetime
+import hashlib
 import itertools
 from collections.abc import Callable, Iterator, Sequence
 from typing import Protocol
@@ -17,6 +19,7 @@ from tests.simulator.judge import Files, Judge
 from tests.simulator.place import Place
 from waypost.store.calls import Budget, Calls
 from waypost.store.entries import Checkpoint
+from waypost.store.format import Mode
 from waypost.store.manifest import Manifest
 from waypost.store.packs import Sizes, read_pieces
 from waypost.store.seams import Seams
@@ -52,6 +55,7 @@ class Town:
     judge: Judge
     shape: Shape
     budget: Budget
+    mode: Mode = Mode.CONDITIONAL
     source: Town | None = None
     """The store that the task starts from, and who watches it."""
     steps: Iterator[int] = dataclasses.field(default_factory=lambda: itertools.count(1))
@@ -92,19 +96,23 @@ class Queue:
 
 
 class Clock:
-    """Time that passes by sleeping, and nonces that are numbers."""
+    """Time that passes by sleeping, and nonces that follow from the process and a number."""
 
     def __init__(self, actor: Actor, name: str) -> None:
         self.time = 0.0
         self.worker = Queue()
         self._actor, self._name, self._nonces = actor, name, itertools.count(1)
 
+    def _nonce(self) -> str:
+        named = f"{self._name}{self._actor.mark}-{next(self._nonces)}"
+        return hashlib.blake2b(named.encode(), digest_size=16).hexdigest()
+
     def sleep(self, seconds: float) -> None:
         self.time += seconds
 
     def seams(self) -> Seams:
         return Seams(
-            nonce=lambda: f"{self._name}{self._actor.mark}-{next(self._nonces)}",
+            nonce=self._nonce,
             now=lambda: NOW,
             clock=lambda: self.time,
             sleep=self.sleep,
