@@ -33,6 +33,7 @@ def test_no_schedule_breaks_an_invariant() -> None:
         "prune by hand",
         "damaged",
         "snapshots",
+        "BASE",
         "began from another store",
         "nothing to begin from",
     ):
