@@ -117,6 +117,9 @@ class ConditionType(enum.StrEnum):
     """False while the task waits: backoff, unreachable storage, a name that is taken."""
     STORAGE_AVAILABLE = "StorageAvailable"
     """False after an attempt ended with exit 74; the message is the SDK's, naming URI, operation and cause."""
+    STALLED = "Stalled"
+    """True: several attempts in a row made no progress; message tells what they ended of. False: progress was made
+    since. Absent while it never was a matter."""
 
 
 class ConditionReason(enum.StrEnum):
@@ -162,6 +165,8 @@ class ConditionReason(enum.StrEnum):
     """The task is over: nothing is left to progress."""
     STORAGE_UNAVAILABLE = "StorageUnavailable"
     STORAGE_REACHED = "StorageReached"
+    NO_PROGRESS = "NoProgress"
+    PROGRESS_MADE = "ProgressMade"
 
 
 class EventReason(enum.StrEnum):
@@ -170,6 +175,7 @@ class EventReason(enum.StrEnum):
     ATTEMPT_STARTED = "AttemptStarted"
     ATTEMPT_ENDED = "AttemptEnded"
     PREEMPTED = "Preempted"
+    STALLED = "Stalled"
     STOPPING = "Stopping"
     SUSPENDED = "Suspended"
     RESUMED = "Resumed"

@@ -129,6 +129,8 @@ class SinceProgress(Typed):
     """Attempts refused by the store, fenced, or never let in by a node."""
     excused: Number = 0
     """Ends that a rule with action RetryFree excused, without progress."""
+    attempts: Number = 0
+    """Attempts in a row without progress, whatever they ended of; those that the operator stopped left out."""
 
 
 class CheckpointStatus(Typed):
@@ -181,7 +183,8 @@ class TaskStatus(Typed):
         ),
     ] = []
     """Succeeded: how the task ended. Progressing: whether an attempt runs or why not. PodCreated: whether the API
-    server accepts the pod. StorageAvailable: False after an attempt couldn't reach its store."""
+    server accepts the pod. StorageAvailable: False after an attempt couldn't reach its store. Stalled:
+    True after three attempts in a row without progress."""
     observed_generation: Big | None = None
     """metadata.generation of the spec that this status speaks about."""
     state: Annotated[str, Field(max_length=32)] | None = None
@@ -210,6 +213,9 @@ class TaskStatus(Typed):
     """How far the deletion of the checkpoints is, while the task is being deleted with deletionPolicy Delete."""
     last_checkpoint: Checkpoint | None = None
     """The last committed checkpoint known: that of the last attempt that has ended."""
+    result: Text | None = None
+    """What the program returned or left, once the task has succeeded: the value of its @waypost.task function as JSON,
+    or, of a program without the SDK, what it wrote into its termination message; cut to 1024 characters."""
     attempts: Annotated[
         list[Attempt],
         Field(

@@ -59,6 +59,8 @@ BOOKINGS: dict[Outcome, Booking] = {
     Outcome.SUSPENDED: Booking(),
     Outcome.DEADLINE_EXCEEDED: Booking(),
 }
+NO_SIGN = frozenset({Outcome.SUSPENDED, Outcome.DEADLINE_EXCEEDED, Outcome.COMPLETED})
+"""Ends without progress that say nothing about getting anywhere: the operator's own making, and the happy one."""
 
 
 def booking(outcome: Outcome, *, progressed: bool) -> Booking:
@@ -100,6 +102,8 @@ def settle(status: TaskStatus, verdict: Verdict, attempt: Attempt, *, finished: 
     )
     where = booking(verdict.outcome, progressed=progressed)
     since = SinceProgress() if settled_later or progressed else status.since_progress
+    if not progressed and verdict.outcome not in NO_SIGN:
+        since = _raised(since, "attempts")
     return status.model_copy(
         update={
             "attempts": [*[old for old in status.attempts if old.attempt != entry.attempt], entry],

@@ -11,11 +11,16 @@ from __future__ import annotations
 import dataclasses
 from datetime import datetime
 
+from waypost import contract
 from waypost.contract import ConditionReason, Outcome, Placement, StopReason
+from waypost_operator.model.pod import Pod
 from waypost_operator.model.raw import timestamp
 from waypost_operator.model.spec import TaskSpec
 from waypost_operator.model.status import MAX_ATTEMPT, Attempt, TaskStatus
 from waypost_operator.policy import deadlines
+
+LONGEST_RESULT = 1024
+"""Characters, as the status allows."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -58,6 +63,15 @@ def ending(status: TaskStatus, spec: TaskSpec, now: datetime, *, fails_task: boo
             False, ConditionReason.CHECKPOINT_CORRUPT, f"attempt {number}: no number is left above its store's: {what}"
         )
     return None
+
+
+def result(pod: Pod | None, document: contract.Document | None) -> str | None:
+    """What a program that ran to its end says of itself: in its document, else in a termination message of its own."""
+    if document is not None:
+        return document.result
+    if pod is None or pod.ended is None or pod.document is not None:
+        return None
+    return pod.ended.message.strip()[:LONGEST_RESULT] or None
 
 
 def out_of_time(spec: TaskSpec, status: TaskStatus, now: datetime) -> Ending | None:

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from waypost.contract import ConditionReason, ConditionType, Outcome
+from waypost.contract import ConditionReason, ConditionType, EventReason, Outcome
 from waypost_operator.model.decision import Decision, LookAtNode, LookAtPod, TaskEvent, Wait
 from waypost_operator.model.node import NodeSeen
 from waypost_operator.model.pod import Pod
 from waypost_operator.model.raw import seconds, timestamp
 from waypost_operator.model.status import Attempt, TaskStatus
-from waypost_operator.policy import backoff, budgets, completion, wording
+from waypost_operator.policy import backoff, budgets, completion, stall, wording
 from waypost_operator.policy.classify import End, NodeNeeded, Verdict, classify
 from waypost_operator.policy.spot import is_spot
 from waypost_operator.policy.unreachable import fresh, unknown_since
@@ -79,10 +79,12 @@ def _book(s: Situation, pod: Pod | None, *, left_behind: str = "") -> Decision:
     status = budgets.settle(
         s.status, verdict, _filled(s, pod), finished=_finished(s, pod), initial=policy.backoff.initial_seconds
     )
-    status = _storage(s, status, verdict)
+    status = _stall(s, _storage(s, status, verdict))
     entry = status.attempts[-1]
     ending = completion.ending(status, s.spec, s.now, fails_task=verdict.fails_task)
     if ending is not None:
+        if ending.succeeded:
+            status = status.model_copy(update={"result": completion.result(pod, verdict.document)})
         return s.over(status, ending)
     return _go_on(s, status, entry)
 
@@ -96,6 +98,7 @@ def _node(s: Situation) -> NodeSeen | None:
 def _go_on(s: Situation, status: TaskStatus, entry: Attempt) -> Decision:
     """The task goes on: at once in this very write, or after a wait that the condition explains."""
     severity, reason = wording.EVENTS[entry.outcome or Outcome.UNKNOWN]
+    also = _news_of_a_stall(s, status)
     if s.spec.suspend:
         said = f"{wording.ended(entry)}; {suspend.HINT}"
         return s.write(suspend.suspended(s, status, said), said, TaskEvent(severity, reason, said[:1000]))
@@ -113,7 +116,7 @@ def _go_on(s: Situation, status: TaskStatus, entry: Attempt) -> Decision:
         status = launch.begin(s, status, completion.next_number(entry), wording.followed_at_once(entry))
         opened = status.condition(ConditionType.PROGRESSING)
         said = opened.message if opened else ""
-    return s.write(status, said, TaskEvent(severity, reason, said[:1000]))
+    return s.write(status, said, TaskEvent(severity, reason, said[:1000]), *also)
 
 
 def _storage(s: Situation, status: TaskStatus, verdict: Verdict) -> TaskStatus:
@@ -126,6 +129,26 @@ def _storage(s: Situation, status: TaskStatus, verdict: Verdict) -> TaskStatus:
         message = f"attempt {status.attempt} reached the store"
         return s.with_condition(status, kind, True, ConditionReason.STORAGE_REACHED, message)
     return status
+
+
+def _stall(s: Situation, status: TaskStatus) -> TaskStatus:
+    """Stalled is True once several attempts in a row made no progress, and False when one did."""
+    kind, why = ConditionType.STALLED, stall.stalled(status)
+    if why is not None:
+        return s.with_condition(status, kind, True, ConditionReason.NO_PROGRESS, why)
+    present = status.condition(kind)
+    if present is None or present.status == "False":
+        return status
+    return s.with_condition(
+        status, kind, False, ConditionReason.PROGRESS_MADE, "an attempt has committed something new"
+    )
+
+
+def _news_of_a_stall(s: Situation, status: TaskStatus) -> list[TaskEvent]:
+    before, after = (each.condition(ConditionType.STALLED) for each in (s.status, status))
+    if after is None or after.status != "True" or (before is not None and before.status == "True"):
+        return []
+    return [TaskEvent("Warning", EventReason.STALLED, after.message[:1000])]
 
 
 def _filled(s: Situation, pod: Pod | None) -> Attempt:

@@ -75,7 +75,8 @@ def test_an_end_raises_its_own_count_and_no_other(
 ) -> None:
     status = settled(outcome, step=9 if progressed else None)
     assert status.counts.model_dump() == NO_COUNTS | ({total: 1} if total else {})
-    assert status.since_progress.model_dump() == NOTHING | ({since: 1} if since else {})
+    fruitless = not progressed and outcome not in (Outcome.COMPLETED, Outcome.SUSPENDED, Outcome.DEADLINE_EXCEEDED)
+    assert status.since_progress.model_dump() == NOTHING | ({since: 1} if since else {}) | {"attempts": int(fruitless)}
 
 
 @pytest.mark.parametrize("outcome", list(Outcome))

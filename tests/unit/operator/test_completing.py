@@ -36,3 +36,28 @@ def test_a_completed_task_keeps_its_newest_pods_and_starts_nothing_more() -> Non
     story.restart()
     assert story.settle() == Wait()
     assert len(story.world.created) == 5
+
+
+def test_what_the_program_returned_stands_in_status() -> None:
+    story = Story()
+    story.world.exit(story.running(), 0, Document(attempt=1, fence=1, completed=True, result='{"loss": 0.1}'))
+    story.settle()
+    assert story.status["result"] == '{"loss": 0.1}'
+
+
+def test_a_program_without_the_sdk_says_its_result_in_its_termination_message() -> None:
+    story = Story()
+    story.world.exit(story.running(), 0, message="  loss 0.1\n" + "x" * 2000)
+    story.settle()
+    assert story.status["state"] == "Succeeded"
+    assert story.status["result"].startswith("loss 0.1\nxxx")
+    assert len(story.status["result"]) == 1024
+
+
+def test_a_failed_task_and_an_empty_message_have_no_result() -> None:
+    for code in (0, 65):
+        story = Story()
+        story.world.exit(story.running(), code, message="" if code == 0 else "broken")
+        story.settle()
+        assert story.status["state"] in ("Succeeded", "Failed")
+        assert "result" not in story.status

@@ -207,7 +207,7 @@ def test_the_progress_of_a_lost_pod_is_settled_from_what_its_successor_resumed_f
     assert story.status["lastCheckpoint"] == {"attempt": 1, "sequence": 40, "step": 30}
     assert story.status["progress"]["step"] == 30
     assert story.status["sinceProgress"] == {
-        "failures": 0, "preemptions": 1, "unknown": 0, "storage": 0, "refused": 0, "excused": 0
+        "failures": 0, "preemptions": 1, "unknown": 0, "storage": 0, "refused": 0, "excused": 0, "attempts": 1
     }  # fmt: skip
 
 
