@@ -7,12 +7,13 @@ its UID in `Observed.gone`), because the DELETED event of an evicted pod is ofte
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from functools import cached_property
 from typing import Any
 
 from waypost import contract
+from waypost_operator.model.earlier import NOTHING_EARLIER, Earlier
 from waypost_operator.model.raw import Json, condition, items, mapping, moment
 
 TERMINAL_PHASES = frozenset({"Succeeded", "Failed"})
@@ -40,6 +41,8 @@ class Pod:
     """When the operator received this state, from whatever source (UTC); a watch may have told it late."""
     looked_at: datetime | None = None
     """When a live GET last showed this very state; None when only a watch or a list did."""
+    earlier: Earlier = NOTHING_EARLIER
+    """What earlier states showed and this one doesn't, as far as this operator process has seen them."""
 
     @property
     def name(self) -> str:
@@ -99,15 +102,25 @@ class Pod:
         return str(mapping(self.raw, "status").get("message") or "")
 
     @property
+    def conditions(self) -> Sequence[Mapping[str, Any]]:
+        """Those of the last state, and those that were True in an earlier one and are absent now."""
+        return [*items(self.raw, "status", "conditions"), *self.earlier.conditions]
+
+    @property
     def disruption(self) -> Mapping[str, Any] | None:
         """The DisruptionTarget condition when it is True."""
-        found = condition(items(self.raw, "status", "conditions"), "DisruptionTarget")
+        found = condition(self.conditions, "DisruptionTarget")
         return found if found is not None and found.get("status") == "True" else None
 
     @property
     def deletion(self) -> datetime | None:
         """`metadata.deletionTimestamp`: when the grace ends, not when the deletion was asked for."""
         return moment(mapping(self.raw, "metadata").get("deletionTimestamp"))
+
+    @property
+    def deletion_seen(self) -> datetime | None:
+        """The same, also if only an earlier state showed it."""
+        return self.deletion or moment(self.earlier.deletion)
 
     @property
     def grace_seconds(self) -> int:

@@ -34,7 +34,7 @@ class End:
 
     attempt: int
     pod: Pod | None
-    """The attempt's pod as last seen; None when this operator process never saw it."""
+    """The attempt's pod as last seen, with what earlier states showed; None when this operator process never saw it."""
     gone: bool = False
     """The pod object no longer exists."""
     left_behind: str = ""
@@ -196,7 +196,7 @@ def _rejected_by_shutdown(end: End, pod: Pod) -> Finding | None:
 
 
 def _rejected(end: End, pod: Pod) -> Finding | None:
-    if pod.phase != "Failed" or not end.never_ran or not pod.reason or evidence.disruption(pod) or pod.deletion:
+    if pod.phase != "Failed" or not end.never_ran or not pod.reason or evidence.stopped(pod):
         return None
     return Finding(Outcome.REJECTED, f"{pod.reason} on {pod.node}: {pod.message}")
 

@@ -5,6 +5,9 @@ NoExecute taint put the DisruptionTarget condition on the pod before SIGTERM; th
 there with the terminal phase; a plain delete leaves nothing but `deletionTimestamp`; a power-off or a force delete
 leaves nothing at all. The deletionTimestamp says when the grace *ends*, and the kubelet moves it when it finishes
 the pod, so the moment of the order is only known to within the grace.
+
+What earlier states of the pod showed counts as well (`model.earlier`), but not for ever: a condition that was wiped
+long before the program ended did not end it.
 """
 
 from __future__ import annotations
@@ -19,6 +22,9 @@ from waypost_operator.model.raw import condition, items, mapping, moment, second
 
 CLOCK_MARGIN = seconds(30)
 """Container times come from the node's clock, all others from the API server's."""
+
+STALE_AFTER = seconds(120)
+"""Kubernetes itself takes a DisruptionTarget back when nothing has followed it for so long."""
 
 BY_KUBELET = "TerminationByKubelet"
 KUBELET_STOP_REASONS = frozenset({"Terminated", "NodeShutdown", "Shutdown", "Preempting", "NodeLost"})
@@ -63,21 +69,35 @@ def disruption(pod: Pod) -> str | None:
 
 
 def speaks_of_the_end(pod: Pod, found: Mapping[str, Any]) -> bool:
-    """Whether a condition of the pod was there when its program ended; what came well after that says nothing of it."""
+    """Whether a condition of the pod was there when its program ended; what came well after that says nothing of it,
+    nor does what was wiped well before.
+    """
     since = moment(found.get("lastTransitionTime"))
+    if found in pod.earlier.conditions and _long_before_the_end(pod, since):
+        return False
     return found.get("reason") == BY_KUBELET or not _after_the_end(pod, since)
 
 
 def deleted(pod: Pod) -> bool:
     """Whether somebody asked for the pod's deletion while its program may still have run."""
-    if pod.deletion is None:
+    if pod.deletion_seen is None:
         return False
-    return not _after_the_end(pod, pod.deletion - seconds(pod.grace_seconds))
+    return not _after_the_end(pod, pod.deletion_seen - seconds(pod.grace_seconds))
+
+
+def stopped(pod: Pod) -> bool:
+    """Whether anything on the pod tells of an order to end it."""
+    return disruption(pod) is not None or pod.deletion_seen is not None
 
 
 def _after_the_end(pod: Pod, order: datetime | None) -> bool:
     finished = pod.ended.finished if pod.ended else None
     return order is not None and finished is not None and order - CLOCK_MARGIN > finished
+
+
+def _long_before_the_end(pod: Pod, order: datetime | None) -> bool:
+    ended = (pod.ended.finished if pod.ended else None) or pod.seen_at
+    return order is None or order + seconds(pod.grace_seconds) + STALE_AFTER + CLOCK_MARGIN < ended
 
 
 def node_trouble(node: NodeSeen | None, pod: Pod | None) -> str | None:

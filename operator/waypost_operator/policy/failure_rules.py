@@ -12,7 +12,6 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from waypost_operator.model.pod import Pod
-from waypost_operator.model.raw import items
 from waypost_operator.model.spec import FailureRule, PodConditionPattern
 from waypost_operator.policy import evidence
 
@@ -41,7 +40,7 @@ def on_the_exit_code(rules: Sequence[FailureRule], code: int | None) -> Match | 
 
 
 def _condition(patterns: Sequence[PodConditionPattern], pod: Pod) -> str:
-    for found in items(pod.raw, "status", "conditions"):
+    for found in pod.conditions:
         if any(_fits(pattern, found) for pattern in patterns) and evidence.speaks_of_the_end(pod, found):
             reason = f", {found['reason']}" if found.get("reason") else ""
             return f"condition {found.get('type')}={found.get('status')}{reason}"

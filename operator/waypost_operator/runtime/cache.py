@@ -6,7 +6,9 @@ overtake each other, so order of arrival means nothing:
 * of two versions of one object the newer stays (`objects.is_newer`);
 * UIDs tell namesakes apart: nothing said about an older one touches its successor. A task that was deleted keeps a
   `Record` of its own, in front of its namesake's, until `decide` has said Forget;
-* an object that is gone stays gone: its UID is remembered, so a late echo does not raise it from the dead.
+* an object that is gone stays gone: its UID is remembered, so a late echo does not raise it from the dead;
+* what an older version of a pod showed of an order to stop, and the newest doesn't, is kept beside it
+  (`model.earlier`).
 
 "Gone" is knowledge for ever, and of a pod it is only ever learnt from a live GET. A pod that leaves the watch (to a
 label selector a running pod that lost its label is deleted), or that a complete list does not show, is *missing*:
@@ -202,13 +204,16 @@ class Cache:
         if known is not None and news:
             self._unindex(known.raw)
         if news:
-            self._pods[pod] = seen
+            self._pods[pod] = known.then(seen) if known is not None else seen
             self._missing_pods.pop(pod, None)
             self._pods_by_task.setdefault(task, set()).add(pod)
             for record in self._records.get(task, []):
                 record.strangers.pop(pod.name, None)
         elif known is not None and version(known.raw) == version(raw):
-            self._pods[pod] = Seen(known.raw, at, seen.looked or known.looked)
+            self._pods[pod] = known._replace(at=at, looked=seen.looked or known.looked)
+        elif known is not None:
+            self._pods[pod] = known.after(raw)
+            news = self._pods[pod] != known
         return task if news else None
 
     def read_pod(self, task: Key, raw: Object, at: datetime) -> None:
@@ -264,7 +269,10 @@ class Cache:
             if identity in record.gone_pods:
                 last = record.gone_pods[identity]
                 if last is None or is_newer(late.raw, last.raw):
-                    record.gone_pods[identity] = late
+                    record.gone_pods[identity] = late if last is None else last.then(late)
+                    news = task
+                elif last.after(late.raw) != last:
+                    record.gone_pods[identity] = last.after(late.raw)
                     news = task
         return news
 

@@ -6,6 +6,7 @@ from datetime import datetime
 from typing import Any, NamedTuple
 
 from waypost import contract
+from waypost_operator.model.earlier import NOTHING_EARLIER, Earlier
 
 Object = dict[str, Any]
 """A Kubernetes object as JSON; never changed in place, only replaced."""
@@ -28,6 +29,16 @@ class Seen(NamedTuple):
     at: datetime
     looked: datetime | None = None
     """When a live GET last showed this very version; None when only a watch or a list did."""
+    earlier: Earlier = NOTHING_EARLIER
+    """Of a pod: what earlier versions showed and this one doesn't."""
+
+    def then(self, later: Seen) -> Seen:
+        """The later version of the same pod, which remembers this one."""
+        return later._replace(earlier=self.earlier.then(self.raw, later.raw))
+
+    def after(self, older: Object) -> Seen:
+        """The same, once an older version has come late."""
+        return self._replace(earlier=self.earlier.then(older, self.raw))
 
 
 def uid(obj: Object) -> str:

@@ -4,6 +4,7 @@ booked where the table (`verdicts`) says, with and without progress."""
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from datetime import UTC, datetime
 
 import pytest
@@ -13,6 +14,7 @@ from tests.unit.operator.verdicts import NEVER_END, ROWS
 from waypost.contract import Document, DocumentReason, Outcome, Position
 from waypost_operator.model.node import NodeFate, NodeSeen
 from waypost_operator.model.raw import Json
+from waypost_operator.model.spec import FailureRule
 from waypost_operator.model.status import Attempt, TaskStatus
 from waypost_operator.policy.budgets import settle
 from waypost_operator.policy.classify import End, NodeNeeded, Verdict, classify
@@ -26,11 +28,22 @@ TOLD_TO_STOP = [name for name in EXITED if name.endswith("-a") and not name.star
 
 
 def judge(
-    seen: captured.Seen, *, node: NodeSeen | None = None, recoverable_exit_codes: frozenset[int] = frozenset()
+    seen: captured.Seen,
+    *,
+    node: NodeSeen | None = None,
+    recoverable_exit_codes: frozenset[int] = frozenset(),
+    rules: Sequence[FailureRule] = (),
 ) -> Verdict:
     """The verdict, with the node as it was at that moment if the verdict needs it."""
     gone = seen.type == "DELETED"
-    end = End(attempt=3, pod=seen.pod, gone=gone, node=node, recoverable_exit_codes=recoverable_exit_codes)
+    end = End(
+        attempt=3,
+        pod=seen.pod,
+        gone=gone,
+        node=node,
+        recoverable_exit_codes=recoverable_exit_codes,
+        rules=rules,
+    )
     verdict = classify(end)
     if isinstance(verdict, NodeNeeded):
         verdict = classify(dataclasses.replace(end, node=captured.node_at(verdict.name, seen.at)))

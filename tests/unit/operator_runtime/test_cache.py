@@ -52,6 +52,54 @@ def test_the_same_version_again_is_no_news_but_tells_when_it_was_last_seen() -> 
     assert seen(cache).pods[0].seen_at == LATE
 
 
+def disrupted(version: int) -> dict[str, Any]:
+    raw = pod(version=version)
+    raw["metadata"]["deletionTimestamp"] = "2026-11-23T09:00:30Z"
+    raw["status"]["conditions"] = [{"type": "DisruptionTarget", "status": "True", "reason": "EvictionByEvictionAPI"}]
+    return raw
+
+
+def order_seen(cache: Cache) -> bool:
+    [one] = seen(cache).pods
+    assert (one.disruption is None) == (one.deletion_seen is None)
+    return one.disruption is not None
+
+
+def test_what_an_older_version_showed_of_an_order_to_stop_is_kept_beside_the_newest() -> None:
+    cache = with_task(disrupted(20), pod(version=30, phase="Failed"))
+    assert order_seen(cache)
+    cache.put_pod(pod(version=30, phase="Failed"), LATE)
+    cache.put_pod(pod(version=40, phase="Failed"), LATE)
+    assert order_seen(cache)
+    cache.delete_event(pod(version=50, phase="Failed"), LATE)
+    cache.absent_pod(KEY, "train-1", "pod-1")
+    assert order_seen(cache), "and of a pod that is gone"
+
+
+def test_an_order_to_stop_is_kept_also_if_the_version_that_shows_it_comes_late() -> None:
+    cache = with_task(pod(version=30, phase="Failed"))
+    assert not order_seen(cache)
+    assert cache.put_pod(disrupted(20), LATE) == KEY, "that is news"
+    assert order_seen(cache)
+    assert cache.put_pod(disrupted(20), LATE) is None, "and the second time it isn't"
+
+
+def test_an_order_to_stop_is_kept_also_if_its_version_comes_when_the_pod_is_gone() -> None:
+    cache = with_task(pod(version=30, phase="Failed"))
+    cache.absent_pod(KEY, "train-1", "pod-1")
+    assert cache.put_pod(disrupted(20), LATE) == KEY
+    assert order_seen(cache)
+    assert phases(cache) == {"pod-1": "Failed"}
+    cache.put_pod(pod(version=40, phase="Failed"), LATE)
+    assert order_seen(cache)
+
+
+def test_a_second_pod_of_the_same_name_was_never_told_to_stop() -> None:
+    cache = with_task(disrupted(20), pod("pod-2", version=30))
+    shown = {one.uid: one.disruption is not None for one in seen(cache).pods}
+    assert shown == {"pod-1": True, "pod-2": False}
+
+
 def test_a_live_look_at_a_pod_counts_for_the_version_that_it_showed() -> None:
     cache = with_task(pod(version=10))
     assert seen(cache).pods[0].looked_at is None
