@@ -28,7 +28,7 @@ more than 50 steps is a bug: log it and requeue after a few seconds. What each s
 **LookAtPod**       GET (quorum). Found: put it into this task's pods with `seen_at` = `looked_at` = now, whoever owns
                     it (`looked_at` stays as long as this version is the newest known), and take its UID out of
                     `missing`; `uid` (if not '') and every cached pod of that name with another UID join `gone`.
-                    404: `uid` and every cached pod of that name join `gone`.
+                    404: `uid` and every cached pod of that name join `gone`; `absent[name]` = when it was asked.
 **LookAtNode**      GET: `nodes[pod_uid]`, or `hosts[pod_uid]` if `at_bind`, = NodeSeen(PRESENT with raw, GONE on 404,
                     UNREADABLE on 403) with `at` = now.
 **Forget**          emit the events, drop the entry.

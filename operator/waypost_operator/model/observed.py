@@ -98,6 +98,8 @@ class Observed:
     missing: frozenset[str] = frozenset()
     """UIDs of pods that a DELETED event, or a list without them, says are gone: a hint to look, never believed. (To
     a watch with a label selector a running pod that lost its label is deleted.) A live GET settles it."""
+    absent: Mapping[str, datetime] = dataclasses.field(default_factory=dict)
+    """By pod name: when a live GET last found no pod of it (404)."""
     nodes: Mapping[str, NodeSeen] = dataclasses.field(default_factory=dict)
     """By pod UID: the node as a live GET last showed it, asked (LookAtNode) because that pod's end, or that it doesn't
     end, had to be judged."""

@@ -192,6 +192,7 @@ class Applier:
         if isinstance(answer, Refused) and answer.status == 404:
             for absent in {identity, known_before}:
                 self._cache.absent_pod(key, name, absent)
+            self._cache.note_absence(key, name, asked)
             self._witness.gone(Kind.POD, Key(key.namespace, name))
             return AGAIN
         return Later(answer)

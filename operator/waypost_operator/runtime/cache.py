@@ -57,6 +57,8 @@ class Record:
     """By UID: pods that are gone, in their last state if it was ever seen."""
     strangers: dict[str, Seen] = field(default_factory=dict)
     """By name: pods in the way of an attempt that the watch does not cover, as a GET found them."""
+    absent: dict[str, datetime] = field(default_factory=dict)
+    """By name; see `Observed`. Only of pods that this task asked for."""
     nodes: dict[str, NodeSeen] = field(default_factory=dict)
     hosts: dict[str, NodeSeen] = field(default_factory=dict)
     """Both by pod UID; see `Observed`."""
@@ -109,6 +111,7 @@ class Cache:
             pods=tuple(Pod(*seen) for seen in (*existing, *record.strangers.values(), *last_states)),
             gone=frozenset(record.gone_pods),
             missing=frozenset(missing),
+            absent=dict(record.absent),
             nodes=dict(record.nodes),
             hosts=dict(record.hosts),
             create_refusal=record.refusal,
@@ -250,6 +253,12 @@ class Cache:
                 record.gone_pods.setdefault(identity, None)
         if record is not None:
             record.strangers.pop(name, None)
+
+    def note_absence(self, task: Key, name: str, at: datetime) -> None:
+        """A live GET, made for this task and asked at this moment, found no pod of this name at all."""
+        record = self.record(task)
+        if record is not None:
+            record.absent = {name: at}
 
     def forget_pods(self, key: Key, identities: frozenset[str]) -> None:
         """Drop what is kept of pods that nobody will ask for again: gone ones, and missing ones that don't matter."""

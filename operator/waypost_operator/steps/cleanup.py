@@ -16,7 +16,7 @@ from waypost.contract import ConditionReason, ConditionType, EventReason, Placem
 from waypost_operator.model.decision import CreatePod, Decision, DeletePod, LookAtPod, LookAtTask, TaskEvent, Wait
 from waypost_operator.model.observed import Observed
 from waypost_operator.model.pod import Pod
-from waypost_operator.model.raw import mapping, seconds, timestamp
+from waypost_operator.model.raw import NO_TIME, mapping, seconds, timestamp
 from waypost_operator.model.spec import TaskSpec
 from waypost_operator.model.status import Cleanup, TaskStatus
 from waypost_operator.policy import cleanup as policy
@@ -158,11 +158,11 @@ def _try_again(s: Situation, record: Cleanup, there: Pod | None) -> Decision:
     end = policy.retries_end(record)
     if s.now >= end:
         return _give_up(s, record)
-    start = policy.next_try(record)
-    if s.status.attempt and not s.status.pod_uid and not s.attempt.finished:
-        start = max(start, policy.settled(record))
+    start = max(policy.next_try(record), _unrecorded_shows(s, record))
     if s.now < start:
         return Decision(Wait(), f"{record.message}; next try at {timestamp(start)}", _until(s, start))
+    if s.observed.absent.get(s.pod_name, NO_TIME) < _unrecorded_shows(s, record):
+        return Decision(LookAtPod(s.pod_name), f"was pod {s.pod_name} created before the task's deletion was seen?")
     if there is not None and there.owned_by(s.observed.uid):
         if there.deletion is None:
             return Decision(DeletePod(there.name, there.uid), f"pod {there.name} makes room for the next try")
@@ -170,6 +170,12 @@ def _try_again(s: Situation, record: Cleanup, there: Pod | None) -> Decision:
     if there is not None:
         return _name_taken(s, record, there, end)
     return _refused(s, record, end) or _create(s, record, end)
+
+
+def _unrecorded_shows(s: Situation, record: Cleanup) -> datetime:
+    """When it can be told for sure whether the current attempt has a pod, although status knows of none."""
+    recorded = not s.status.attempt or s.status.pod_uid or s.attempt.finished
+    return NO_TIME if recorded else policy.settled(record)
 
 
 def _name_taken(s: Situation, record: Cleanup, there: Pod, end: datetime) -> Decision:

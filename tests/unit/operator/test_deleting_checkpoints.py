@@ -11,6 +11,7 @@ from waypost import contract
 from waypost.contract import EventReason
 from waypost_operator.model.decision import Forget, Wait, WriteFinalizers
 from waypost_operator.model.raw import Json
+from waypost_operator.specs import pod as specs
 
 FOREIGN = "example.com/hold"
 CLEANUP = "train-cleanup"
@@ -25,6 +26,11 @@ def finalizers(story: Story) -> list[str]:
     assert story.world.task is not None
     found: list[str] = story.world.task["metadata"].get("finalizers", [])
     return found
+
+
+def controller_reference(story: Story) -> Json:
+    assert story.world.task is not None
+    return specs.controller_reference(story.world.task["metadata"])
 
 
 def gone(story: Story) -> bool:
@@ -149,6 +155,30 @@ def test_a_create_without_an_answer_is_given_time_to_show() -> None:
     assert story.pods == []
     story.pass_time(seconds=16)
     assert story.pods == [CLEANUP]
+
+
+def test_a_pod_that_no_watch_has_shown_is_looked_for_before_the_cleanup() -> None:
+    story = deleting()
+    story.world.refuse_creates = (500, "etcd")
+    story.settle()
+    story.world.refuse_creates = None
+    body = {
+        "metadata": {"name": "train-1", "namespace": "ml", "ownerReferences": [controller_reference(story)]},
+        "spec": {"terminationGracePeriodSeconds": 5, "containers": [{"name": "main"}]},
+    }
+    story.world.create_pod(body)  # by a leader that was overtaken
+    story.world.bind("train-1", "node-1")
+    story.world.ask_to_delete_task()
+    story.operator.skip_events()
+    story.operator.sweep()
+    story.operator.pods.clear()
+    story.operator.settle()
+    story.pass_time(seconds=60)
+    assert CLEANUP not in story.pods
+    assert "deletionTimestamp" in story.world.pods["train-1"]["metadata"]
+    story.world.remove("train-1")
+    story.pass_time(seconds=60)
+    assert CLEANUP in story.pods
 
 
 def test_a_task_that_never_started_goes_at_once() -> None:

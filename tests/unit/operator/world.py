@@ -70,6 +70,8 @@ class World:
         """Watch events of all kinds: (kind, type, object)."""
         self.written: list[tuple[Json, Json]] = []
         """Every status write carried out: (before, after)."""
+        self.released: list[Json] = []
+        """The task as it was whenever our finalizer was taken away."""
         self.created: list[Json] = []
         self.completed: set[str] = set()
         """UIDs of pods whose program really ran to its end."""
@@ -97,6 +99,8 @@ class World:
         deleting = "deletionTimestamp" in self.task["metadata"]
         if deleting and set(finalizers) - set(self.task["metadata"].get("finalizers", [])):
             return Answer(422, {"reason": "Invalid", "message": "no new finalizers can be added"})
+        if contract.FINALIZER in set(self.task["metadata"].get("finalizers", [])) - set(finalizers):
+            self.released.append(copy.deepcopy(self.task))
         self.task["metadata"]["finalizers"] = list(finalizers)
         answer = Answer(200, self._changed("task", self.task))
         if deleting and not finalizers:
@@ -276,6 +280,8 @@ class World:
         assert self.task is not None
         self.task["metadata"]["finalizers"].remove(finalizer)
         self._changed("task", self.task)
+        if not self.task["metadata"]["finalizers"]:
+            self.delete_task()
 
     def delete_task(self) -> None:
         """Background deletion: the task goes, its pods are collected."""
@@ -341,6 +347,7 @@ class Runtime:
             self._put(raw)
         self.gone: set[str] = set()
         self.missing: set[str] = set()
+        self.absent: dict[str, datetime] = {}
         self.nodes: dict[str, NodeSeen] = {}
         self.hosts: dict[str, NodeSeen] = {}
         self.refusal: CreateRefusal | None = None
@@ -399,6 +406,7 @@ class Runtime:
             pods=tuple(self.pods.values()),
             gone=frozenset(self.gone),
             missing=frozenset(self.missing),
+            absent=self.absent,
             nodes=self.nodes,
             hosts=self.hosts,
             create_refusal=self.refusal,
@@ -484,7 +492,9 @@ class Runtime:
         found = answer.body["metadata"]["uid"] if answer.code == 200 else None
         cached = {pod.uid for pod in self.pods.values() if pod.name == name}
         self.gone |= ({uid} | cached) - {found, ""}
-        if found is not None:
+        if found is None:
+            self.absent = {name: self.world.now}
+        else:
             self._put(answer.body)
             self.pods[found] = Pod(self.pods[found].raw, self.world.now, self.world.now)
             self.missing.discard(found)
