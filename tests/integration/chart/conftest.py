@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import itertools
+import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -28,6 +30,16 @@ def kubectl(plane: ControlPlane) -> Kubectl:
     plane.kubectl("wait", "--for=condition=Established", "crd/checkpointedtasks.waypost.dev", "--timeout=60s")
     plane.kubectl("create", "namespace", RELEASE_NAMESPACE)
     return plane.kubectl
+
+
+@pytest.fixture(scope="session")
+def apply(kubectl: Kubectl) -> Callable[..., str]:
+    """Applies a task the way a user does; raises ClusterError with what kubectl says."""
+
+    def apply(item: dict[str, Any], *options: str) -> str:
+        return kubectl("apply", "-f", "-", *options, stdin=json.dumps(item))
+
+    return apply
 
 
 @pytest.fixture

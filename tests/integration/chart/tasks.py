@@ -15,6 +15,11 @@ GOOD: dict[str, Any] = {
     },
 }
 ABSENT = object()
+URI_CHANGED = "uri can't change: another store knows nothing of this task's progress"
+FROM_CHANGED = "checkpoint.from can't change, nor come or go later: attempts of one task would have begun differently"
+
+Refused = tuple[dict[str, Any], str, dict[str, Any]]
+"""What is wrong, what the message says (" ... " stands for any text between), the nearest that is right."""
 
 
 def task(**changes: Any) -> dict[str, Any]:
