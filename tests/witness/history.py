@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -119,11 +119,15 @@ class History:
         uids = {life.uid for life in self.tasks.values() if life.name == task}
         return sorted((pod for pod in self.pods.values() if pod.task_uid in uids), key=lambda pod: pod.created)
 
-    def broken_promises(self) -> list[str]:
-        """One sentence for each moment at which two pods lived or a task was left alone; empty = all kept."""
+    def broken_promises(self, left_behind: Collection[str] = ()) -> list[str]:
+        """One sentence for each moment at which two pods lived or a task was left alone; empty = all kept.
+
+        `left_behind` are names of pods beside which a test lets another one live: their machine was cut off.
+        """
         sentences = [
             f"two pods of task {self._task_name(overlap.task_uid)} alive at {overlap.at:.3f}: {', '.join(overlap.pods)}"
             for overlap in self.overlaps
+            if sum(pod.split()[0] not in left_behind for pod in overlap.pods) > 1
         ]
         sentences += [
             f"task {gap.task} had no pod for {gap.seconds:.1f} s after {gap.after or 'its creation'} "

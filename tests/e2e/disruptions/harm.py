@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable
+from datetime import datetime
 from typing import Any
 
 from tests.cluster.waiting import wait_for
@@ -51,6 +52,11 @@ class Victim:
         self.cluster.kill_kubelet(self.name)
         self._restart = True
 
+    def bring_kubelet_back(self) -> None:
+        """It finds its containers, and hears what was decided about their pods meanwhile."""
+        self.cluster.start_kubelet(self.name)
+        self._restart = False
+
     def power_off(self) -> None:
         """Everything on the machine ends at once, and nobody says so."""
         self.cluster.power_off(self.name)
@@ -82,6 +88,13 @@ class Victim:
         """Status of its Ready condition: 'True', 'False' or 'Unknown'."""
         conditions = (self.raw() or {}).get("status", {}).get("conditions", [])
         return next((str(one["status"]) for one in conditions if one["type"] == "Ready"), "Unknown")
+
+    def unknown_since(self) -> float:
+        """When the node's Ready became Unknown, in seconds of the epoch; it must be so."""
+        conditions = (self.raw() or {}).get("status", {}).get("conditions", [])
+        ready = next(one for one in conditions if one["type"] == "Ready")
+        assert ready["status"] == "Unknown", ready
+        return datetime.fromisoformat(ready["lastTransitionTime"]).timestamp()
 
     def wait(self, what: str, ask: Callable[[], bool], seconds: float) -> None:
         """Wait for something that kubectl has to be asked for; not as often as `wait_for` would."""

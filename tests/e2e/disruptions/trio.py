@@ -58,6 +58,8 @@ class Traces:
     """What came after it may have been too little for a save."""
     zombies: bool = False
     """The old process may still run when the new one has resumed: the cluster took its pod for gone."""
+    left_behind: bool = False
+    """The old pod's object was still there when its successor was rightly created."""
     ran: bool = True
     """The first attempt got as far as running."""
 
@@ -85,6 +87,8 @@ class Trio:
 
     def __init__(self, scene: Scene, victim: str, rows: list[Row]) -> None:
         self.scene, self.victim, self._rows = scene, victim, rows
+        self.spec: Json = {}
+        """Fields of the tasks' spec that this test sets."""
         self._hit_at = 0.0
 
     # --- The deed ----------------------------------------------------------------------------------------------
@@ -112,6 +116,7 @@ class Trio:
         pod: Json = body["spec"]["template"]["spec"]
         pod["affinity"] = {"nodeAffinity": _prefers(self.victim)}
         change(pod)
+        body["spec"].update(self.spec)
         return body
 
     def wait_saved(self) -> None:
@@ -137,9 +142,20 @@ class Trio:
         self._hit_at = time.time()
 
     # --- The judgement -------------------------------------------------------------------------------------------
-    def judge(self, event: str, judged: Judged | Mapping[str, Judged], traces: Traces, seconds: float = 90.0) -> None:
-        """Wait until each task has resumed, then ask all witnesses; `seconds` is how long that may take."""
+    def judge(
+        self,
+        event: str,
+        judged: Judged | Mapping[str, Judged],
+        traces: Traces,
+        seconds: float = 90.0,
+        meanwhile: Callable[[], None] = lambda: None,
+    ) -> None:
+        """Wait until each task has resumed, then ask all witnesses; `seconds` is how long that may take.
+
+        `meanwhile` is done while the second attempts are at work.
+        """
         self._wait_resumed(seconds)
+        meanwhile()
         self._watch_for_more()
         for name in ON_SIGTERM:
             self.scene.order(f"{name}-2", "finish")
@@ -148,7 +164,8 @@ class Trio:
             resumed = self._judge_ledger(name, traces)
             self._judge_status(name, status, judged if isinstance(judged, Judged) else judged[name], traces, resumed)
             self._rows.append(self._row(event, name, status))
-        assert self.scene.history().broken_promises() == []
+        left_behind = self.firsts if traces.left_behind else []
+        assert self.scene.history().broken_promises(left_behind) == []
 
     def _wait_resumed(self, seconds: float) -> None:
         for name in ON_SIGTERM:
@@ -171,14 +188,15 @@ class Trio:
     def _watch_pods(self, attempts: list[int], until: float) -> None:
         def over() -> bool:
             for name in ON_SIGTERM:
-                present = [life.attempt for life in self._lives(name)]
+                present = [life.attempt for life in self.lives(name)]
                 assert present == attempts, f"task {name} had pods of the attempts {present}, expected {attempts}"
             time.sleep(WATCH_STEP_SECONDS)
             return time.time() >= until
 
         self.scene.wait("the end of the watch", over, until - time.time() + 30)
 
-    def _lives(self, name: str) -> list[PodLife]:
+    def lives(self, name: str) -> list[PodLife]:
+        """All pods of this task, oldest first."""
         return self.scene.history().lives(name)
 
     def _judge_ledger(self, name: str, traces: Traces) -> int:
@@ -230,7 +248,7 @@ class Trio:
             budget=next(count for count, number in status["counts"].items() if number and count != "attempts"),
             resumed_step=second.resumed_at,
             redone=len(told.redone),
-            replaced_seconds=self._lives(name)[1].created - self._hit_at,
+            replaced_seconds=self.lives(name)[1].created - self._hit_at,
             resumed_seconds=second.resumed_time - self._hit_at,
         )
 

@@ -75,6 +75,19 @@ def test_a_successor_created_while_the_old_pod_is_terminating_is_reported() -> N
     assert "train-2" in sentence
 
 
+def test_a_pod_left_behind_excuses_one_other_beside_it_and_no_two() -> None:
+    first = pod_lines("zombieback-a", 1, 100.0)
+    terminating = next(line["at"] for line in first if line["object"]["metadata"].get("deletionTimestamp"))
+    beside = pod_lines("exit75-a", 2, terminating + 0.01)
+    third = pod_lines("exit1-a", 3, terminating + 0.02)
+    started = task_line(100.0, "ADDED")
+    two = History([started, *sorted([*first, *beside], key=lambda line: line["at"])])
+    assert len(two.broken_promises()) == 1
+    assert two.broken_promises(["train-1"]) == []
+    three = History([started, *sorted([*first, *beside, *third], key=lambda line: line["at"])])
+    assert three.broken_promises(["train-1"]) != []
+
+
 def test_a_second_pod_of_the_same_name_is_another_life() -> None:
     first = pod_lines("force-a", 1, 100.0)
     second = pod_lines("exit75-a", 1, last_of(first) + 0.5)
