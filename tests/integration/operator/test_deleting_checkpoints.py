@@ -48,6 +48,7 @@ async def end_pod(stage: Stage, kubelet: Kubelet, pod: Object) -> None:
         "the pod is told to stop",
         lambda: stage.get("pods", pod["metadata"]["name"]),
         lambda found: found is not None and found["metadata"].get("deletionTimestamp"),
+        60.0,
     )
     await kubelet.end(pod, "evict-b", document(1, step=1))
     await kubelet.remove(pod)
@@ -116,14 +117,15 @@ async def test_the_finalizer_follows_the_policy_at_any_time(
 
 
 async def test_operators_that_are_killed_on_the_way_lose_nothing(
-    stage: Stage, kubelet: Kubelet, operator: OperatorProcess
+    stage: Stage, kubelet: Kubelet, launch: Callable[..., OperatorProcess]
 ) -> None:
+    operator = launch(leader=False)  # without a lease that has to run out after each kill
     pod = await running(stage, kubelet)
     operator.kill()
     await stage.delete(contract.PLURAL, "train")
     operator.start()
     await end_pod(stage, kubelet, pod)
-    cleanup = await stage.pod(CLEANUP)
+    cleanup = await stage.pod(CLEANUP, 60)
     operator.kill()
     await kubelet.start(cleanup)
     await kubelet.end(cleanup, "exit1-a", "AccessDenied")
