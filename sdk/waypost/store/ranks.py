@@ -216,7 +216,11 @@ class Member(Ranks):
         assert job.ordinal is not None
         uploaded = self._uploads.describe(self._uploads.pack(job.content))
         part = dataclasses.replace(self._part(job.ordinal, Call.SAVE), step=job.step, manifest=uploaded.manifest)
-        self._put(part)
+        try:
+            self._put(part)
+        except StorageError as error:
+            error.outcome = "unknown"  # it may stand, and then rank 0 may commit
+            raise
         doing = f"see the save number {job.ordinal} of all ranks committed in"
 
         def wanted(entry: Entry) -> Checkpoint | None:

@@ -87,6 +87,18 @@ def test_a_list_of_files_too_long_for_an_entry_is_combined_too(backend: SteppedB
 # --- Or none ---------------------------------------------------------------------------------------------------------
 
 
+def test_a_part_whose_answers_are_lost_may_be_committed_so_its_rank_does_not_say_not_saved(
+    backend: SteppedBackend,
+) -> None:
+    """Rule 13, for a rank above 0: found by the simulator."""
+    ranks = Ranks(backend)
+    backend.plan("put", keys.PARTS, *[lose_answer] * 1000)
+    outcome = ranks.save([b"0", b"1"])
+    assert backend.log() == ["FENCE", "CHECKPOINT"]
+    assert isinstance(outcome[1], StorageError)
+    assert outcome[1].outcome == "unknown"
+
+
 def test_a_missing_rank_means_no_commit_and_is_named(backend: SteppedBackend) -> None:
     ranks = Ranks(backend, 3)
     outcome = together(backend, [lambda: ranks[0].save(b"0", 1), lambda: ranks[1].save(b"1", 1)])
