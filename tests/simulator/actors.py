@@ -62,6 +62,9 @@ class Actor:
         self._remembered = list(reversed(memory))
         self.request: Request | None = None
         """What it does at its next turn; None once it has ended."""
+        self.waits = False
+        """Whether it has just asked the same, and so waits for somebody else."""
+        self._asked: tuple[Request | None, Request | None] = (None, None)
         self.error: BaseException | None = None
         """What its life raised, which no life may."""
         self._fate = Fate.ANSWERED
@@ -104,6 +107,8 @@ class Actor:
         """Called by the process ahead of a request: wait for the turn, and learn the request's fate."""
         if not self._killed:
             self.request = Request(operation, key)
+            self.waits = self.request in self._asked
+            self._asked = (self._asked[1], self.request)
             schedule = self._greenlet.parent
             assert schedule is not None
             schedule.switch()

@@ -68,6 +68,10 @@ class Judge:
     """By fence: how many checkpoints its writer's retention keeps."""
     saves: dict[int, Files] = dataclasses.field(default_factory=dict)
     """By step, which no two saves share: what a process was about to save."""
+    parts: dict[tuple[int, int], Files] = dataclasses.field(default_factory=dict)
+    """By step and rank: what one of several ranks was about to save."""
+    agreed: dict[int, int] = dataclasses.field(default_factory=dict)
+    """By fence: what its ranks were given to resume from."""
     not_saved: set[int] = dataclasses.field(default_factory=set)
 
     muted: bool = False
@@ -75,10 +79,10 @@ class Judge:
     copies: bool = False
     """Whether there is one: then one fence may have two writers, who overtake each other."""
 
-    def copy(self, chief: Judge) -> Judge:
-        """Another watcher who knows the same, and reports to `chief`."""
+    def copy(self, chief: Judge | None = None) -> Judge:
+        """Another watcher who knows the same; reports to `chief`, if there is one."""
         known = {field.name: copy.copy(getattr(self, field.name)) for field in dataclasses.fields(self)}
-        return Judge(**(known | {"chief": chief, "met": chief.met}))
+        return Judge(**(known | {"chief": chief, "met": Counter() if chief is None else chief.met}))
 
     def blame(self, invariant: str, what: str) -> None:
         """Record a violation; the first one is the verdict."""
@@ -208,8 +212,9 @@ class Judge:
         if step in self.not_saved:
             self.blame("I4", f"checkpoint {sequence} is step {step}, whose save was called 'not saved'")
         self.needs[sequence] = stranger.named(record, self.objects) or set()
-        if stranger.content(record, self.objects) != self.saves[step] and not self._is_damaged(sequence):
-            self.blame("I1", f"checkpoint {sequence} doesn't hold what was saved as step {step}")
+        if stranger.content(record, self.objects) != self._saved(record) and not self._is_damaged(sequence):
+            invariant = "I1" if record.get("ranks") is None else "I12"
+            self.blame(invariant, f"checkpoint {sequence} doesn't hold what was saved as step {step}")
         self.live.add(sequence)
         if record.get("prunes"):
             self._require_lineage_kept(sequence, record)
@@ -242,8 +247,17 @@ class Judge:
         if keeps is not None:
             self.keeps[fence] = keeps
 
-    def resumed(self, fence: int, sequence: int, files: Files | None, picked: int = 0) -> None:
+    def about_to_save(self, step: int, rank: int | None, files: Files) -> None:
+        """What comes next is a save of this; no two saves have the same step, but those of the ranks of one fence."""
+        if rank is None:
+            self.saves[step] = files
+        elif self.parts.setdefault((step, rank), files) is not files and not self.muted:
+            self.blame("I12", f"two processes save as rank {rank} under one fence, step {step}")
+
+    def resumed(self, fence: int, sequence: int, files: Files | None, picked: int = 0, rank: int | None = None) -> None:
         """A writer was given this checkpoint (0: told that there is none) to resume from, or had `picked` it."""
+        if rank is not None and self.agreed.setdefault(fence, sequence) != sequence:
+            self.blame("I12", f"of fence {fence} one rank was given {sequence}, another {self.agreed[fence]}")
         newest = self.newest_at[fence]
         if not (sequence == picked if picked else self._may_stand_for(newest, fence, sequence)):
             self.blame("I5", f"the writer of fence {fence} was given {sequence or 'nothing'}; {newest} was the newest")
@@ -251,7 +265,7 @@ class Judge:
             self.blame("I5", f"the writer of fence {fence} was told that nothing was saved yet")
         if not sequence and self.source is not None:
             self.blame("I17", f"the writer of fence {fence} began from nothing, though the task starts from a store")
-        self._require_whole(sequence, files)
+        self._require_whole(sequence, files, rank)
         if self.holder is not None and self.holder["sequence"] == fence and not (self.muted or self.committed):
             self.base = self.origin = sequence
         if sequence and self.records[sequence - 1]["attempt"] != self.records[fence - 1]["attempt"]:
@@ -332,9 +346,23 @@ class Judge:
         self._require_whole(sequence, files)
         self.met["read"] += 1
 
-    def _require_whole(self, sequence: int, files: Files | None) -> None:
-        if sequence and files != self.saves.get(self.records[sequence - 1]["step"], ()):
+    def _require_whole(self, sequence: int, files: Files | None, rank: int | None = None) -> None:
+        if not sequence:
+            return
+        record = self.records[sequence - 1]
+        saved = self._saved(record) if rank is None else self.parts.get((record["step"], rank))
+        if files != saved:
             self.blame("I4", f"checkpoint {sequence} was restored as {files}")
+
+    def _saved(self, record: Mapping[str, Any]) -> Files | None:
+        """What this CHECKPOINT has to hold: of several ranks a folder for each, with its part. None: nobody knows."""
+        step, ranks = record["step"], record.get("ranks")
+        if ranks is None:
+            return self.saves.get(step)
+        parts = [self.parts.get((step, rank)) for rank in range(ranks)]
+        if None in parts:
+            self.blame("I12", f"step {step} of {ranks} ranks was committed, and not all had begun to save it")
+        return tuple(one for part in parts for one in (b"", *(part or ())))
 
     def confirmed(self, fence: int, sequence: int, step: int) -> None:
         """A writer was told that its save stands."""

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import itertools
 from collections.abc import Iterator
+from typing import Final
 
 from tests.simulator.actors import Actor
 from tests.simulator.judge import Files, Judge
@@ -22,9 +24,13 @@ from waypost.errors import (
     FencedError,
     StorageError,
 )
-from waypost.store.calls import Calls
+from waypost.store import parts
+from waypost.store.calls import Budget, Calls
+from waypost.store.entries import Checkpoint
+from waypost.store.group import Group
 from waypost.store.handle import WritingHandle
 from waypost.store.info import CheckpointInfo
+from waypost.store.manifest import Manifest
 from waypost.store.resuming import Delivered, Resuming, Which
 from waypost.store.retention import Retention
 from waypost.store.saver import Job
@@ -32,6 +38,9 @@ from waypost.store.sources import Content
 from waypost.store.start import IssuedFences, Writer
 from waypost.store.start_point import StartPoint
 from waypost.store.tree import Kind, Node
+
+TOGETHER: Final = Budget(seconds=8.0, first_pause=0.25, longest_pause=1.0)
+"""How long a rank waits for the others: ten looks."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -52,6 +61,8 @@ class Writing:
     """How often it starts: each time a new process of the same attempt in the same pod."""
     begins_at: int | None = None
     """Which checkpoint of the source the task names, if it names one."""
+    group: Group | None = None
+    """If it is one of several ranks, which."""
     asks_for: Which = None
     """What its program restores: the newest, or what this attempt goes on from."""
 
@@ -109,7 +120,7 @@ class Process:
         with _told_of_nothing_to_begin_from(source):
             self.handle = WritingHandle(
                 calls,
-                Writer(program.attempt, program.pod),
+                Writer(program.attempt, program.pod, program.group),
                 lambda: None,
                 self._told,
                 town.budget,
@@ -117,20 +128,23 @@ class Process:
                 issued=IssuedFences(),
                 sizes=town.shape.sizes,
                 start_point=None if source is None else source.point,
+                together=TOGETHER,
             )
         self.fence = self.handle.log.fence
         self._judge.started(self.fence, program.keeps)
         self.handle.saver.begin_tidying()
-        self._asks_for, self._source = program.asks_for, source
+        self._asks_for, self._source, self._group = program.asks_for, source, program.group
+        self._rank = None if program.group is None else program.group.rank
+        self._saves = itertools.count(1)
         log = self.handle.log
         self._resuming = Resuming(calls, log.journal.through, self.handle, self.handle.start_point, lambda: None)
 
     def resume(self) -> int:
         """Restore what there is; the number of saves that led to it."""
         with _told_of_nothing_to_begin_from(self._source):
-            found = self._resuming.deliver(restored, self._asks_for)
+            found = self._resuming.deliver(self._take, self._asks_for)
         if found is None:
-            self._judge.resumed(self.fence, 0, None)
+            self._judge.resumed(self.fence, 0, None, rank=self._rank)
             return 0
         if found.info.origin is None:
             return self._goes_on_from(found)
@@ -154,13 +168,14 @@ class Process:
         return self._goes_on_from(found, picked=second)
 
     def _goes_on_from(self, found: Delivered[Files], picked: int = 0) -> int:
-        self._judge.resumed(self.fence, found.info.sequence, found.value, picked)
+        self._judge.resumed(self.fence, found.info.sequence, found.value, picked, self._rank)
         return _generation(found)
 
     def save(self, generation: int) -> None:
         """Save; one that fails is given up, and the program goes on. Raises what ends the process."""
-        step = self._actor.learn(lambda: next(self._town.steps))
-        pieces = self._judge.saves[step] = content(generation, self._town.shape.times)
+        step, pieces = self._next(generation)
+        self._judge.about_to_save(step, self._rank, pieces)
+        ordinal = self.handle.turn()
         nodes = [Node(b"part-%d" % part, Kind.FILE, 0o644, 0, len(data)) for part, data in enumerate(pieces)]
         job: Job[CheckpointInfo] = Job(
             Content(nodes, [[piece] if piece else [] for piece in pieces], copied=True),
@@ -168,6 +183,7 @@ class Process:
             {},
             {"generation": generation},
             keeps_turn=True,
+            ordinal=ordinal,
         )
         self.handle.saver.submit(job)
         error = job.latch.tell()
@@ -177,6 +193,17 @@ class Process:
             raise error
         else:
             self._judge.confirmed(self.fence, job.latch.value.sequence, step)
+
+    def _next(self, generation: int) -> tuple[int, Files]:
+        """The step of the next save, which all ranks have to know, and what is saved."""
+        if self._rank is None:
+            return self._actor.learn(lambda: next(self._town.steps)), content(generation, self._town.shape.times)
+        number = next(self._saves)
+        part = b"%4d%1d%3s" % (self.fence, self._rank, f"{self._actor.first_name}.{number}".encode()[-3:])
+        return 1000 * self.fence + number, (part * self._town.shape.times, b"the same" * self._town.shape.times)
+
+    def _take(self, calls: Calls, entry: Checkpoint, whole: Manifest) -> Files:
+        return restored(calls, entry, parts.chosen(entry, whole, None, self._group))
 
     def _told(self, info: CheckpointInfo) -> None:
         """The document of the attempt: written before anybody is told."""

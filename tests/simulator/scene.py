@@ -7,7 +7,7 @@ import functools
 import hashlib
 import itertools
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import Final, NamedTuple
 
 from tests.simulator.actors import Actor, Fate
@@ -17,7 +17,7 @@ from tests.simulator.picking import NETWORK
 from tests.simulator.place import OTHER, Place
 from tests.simulator.process import Writing
 from tests.simulator.scoped_judge import ScopedJudge
-from tests.simulator.town import Role, Shape, Town
+from tests.simulator.town import Lives, Shape, Town
 from waypost.log import logger
 from waypost.store.calls import Budget
 from waypost.store.format import Mode
@@ -52,8 +52,13 @@ class Scene:
         conditional = cast.mode is Mode.CONDITIONAL
         self.judge = Judge() if conditional else ScopedJudge()
         self.trace: list[Step] = []
+        founded = _found(cast.before, shape, "") if cast.before else None
+        if founded is not None:
+            self.judge = founded.judge.copy()
         self.place = Place(self.judge, conditional=conditional)
         self.judge.objects = self.place.objects
+        if founded is not None:
+            self.place.take_over(founded.place)
         if not cast.fresh:
             self.place.objects["format.json"] = FORMAT % cast.mode.encode()
         if cast.marked:
@@ -65,13 +70,12 @@ class Scene:
             Actor(f"{number}", functools.partial(role.live, self._town)) for number, role in enumerate(cast.roles, 1)
         ]
 
-    def _found_source(self, lives: Sequence[Role]) -> None:
-        """The store that the task starts from: these have written to it, one after the other and without trouble."""
-        founded = _found(lives, self._town.shape)
+    def _found_source(self, lives: Lives) -> None:
+        """The store that the task starts from."""
+        founded = _found(lives, self._town.shape, OTHER)
         judge = self.judge.source = founded.judge.copy(self.judge)
         place = Place(judge, OTHER, self.place.hanging)
-        place.objects.update(founded.place.objects)
-        place.entries = founded.place.entries
+        place.take_over(founded.place)
         judge.objects = place.objects
         self._town.source = Town(place, judge, self._town.shape, self._town.budget)
         self._town.source.steps = itertools.count(1 + max(judge.saves, default=0))
@@ -160,16 +164,22 @@ def _run(actor: Actor) -> None:
 
 
 @functools.cache
-def _found(lives: Sequence[Role], shape: Shape) -> Town:
-    """A store that these have written to, one after the other: to be copied, for it is the same each time."""
+def _found(lives: Lives, shape: Shape, name: str) -> Town:
+    """A store that these have written to, without trouble: to be copied, for it is the same each time."""
     judge = Judge()
-    place = Place(judge, OTHER)
+    place = Place(judge, name)
     judge.objects = place.objects
     town = Town(place, judge, shape, Budget())
-    for number, role in enumerate(lives, 1):
+    for number, together in enumerate(lives, 1):
         place.objects["format.json"] = FORMAT % Mode.CONDITIONAL.encode()
-        actor = Actor(f"{OTHER}{number}", functools.partial(role.live, town))
-        _run(actor)
-        assert actor.error is None
-        assert judge.verdict is None
+        actors = [
+            Actor(f"{name}before-{number}-{index}", functools.partial(role.live, town))
+            for index, role in enumerate(together)
+        ]
+        while any(actor.request is not None for actor in actors):
+            for actor in actors:
+                if actor.request is not None:
+                    actor.step(Fate.ANSWERED)
+        assert not any(actor.error for actor in actors)
+    assert judge.verdict is None
     return town

@@ -52,6 +52,7 @@ class Schedule:
         self._damages = cast.damages
         self._snapshot_rate = 0.05 if cast.snapshots else 0.0
         self._pick = chance.choice((Bursts, Priorities))(chance, len(cast.roles))
+        self._waits_rate = 0.95 if any(getattr(role, "group", None) for role in cast.roles) else 0.0
         pace = chance.choice((0, 6, 12))
         arrivals = [(chance.randrange(pace * number + 1), number) for number in range(len(cast.roles))]
         self._coming = sorted(arrivals, reverse=True)
@@ -85,7 +86,7 @@ class Schedule:
                 self._damage()
             if self._snapshot_rate and chance.random() < self._snapshot_rate:
                 self._snapshot(alive)
-            chosen = self._pick(alive, bool(hanging))
+            chosen = self._pick(self._ready(alive), bool(hanging))
             if chosen is None:
                 scene.carry_out(chance.randrange(len(hanging)))
                 continue
@@ -95,6 +96,12 @@ class Schedule:
                 scene.step(chosen, self._fate(chosen))
             if chosen.request is None:
                 alive.remove(chosen)
+
+    def _ready(self, alive: list[Actor]) -> list[Actor]:
+        """Ranks wait for each other by asking again and again: mostly somebody else has his turn then, if there is."""
+        if not self._waits_rate or self._chance.random() > self._waits_rate:
+            return alive
+        return [actor for actor in alive if not actor.waits] or alive
 
     def _fate(self, actor: Actor) -> Fate:
         if self._fault_rate and self._chance.random() < self._fault_rate:

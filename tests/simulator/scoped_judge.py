@@ -81,12 +81,12 @@ class ScopedJudge(Judge):
         ):
             self.blame("I2", f"what stands under {key} is entry {record['sequence']} of {record['scopes'][-1][1]}")
         if record["type"] == "CHECKPOINT":
-            self._saved(at, record)
+            self._require_sound(at, record)
         if at[1] > 1:
             self._weigh(at)
         self.newest_at.append(self.newest_at[-1])
 
-    def _saved(self, at: At, record: dict[str, Any]) -> None:
+    def _require_sound(self, at: At, record: dict[str, Any]) -> None:
         scope, sequence = at
         before, base = next(known for known in reversed(self.known[scope]) if known[0] < sequence)  # it may come late
         if (record["parent"] or 0) != base:
@@ -115,7 +115,7 @@ class ScopedJudge(Judge):
                 self.blame("I1", f"entry {at[1]} of {at[0]} calls {number} live, which isn't found by its scopes")
                 continue
             self.needs[number] = stranger.named(checkpoint, self.objects) or set()
-            if stranger.content(checkpoint, self.objects) != self.saves[checkpoint["step"]]:
+            if stranger.content(checkpoint, self.objects) != self._saved(checkpoint):
                 self.blame("I1", f"entry {at[1]} of {at[0]} calls {number} live, which isn't whole")
         if self.last != NOBODY and self.last not in self._lineage():
             self.blame("I4", f"{self.last[1]} was confirmed, and is no ancestor of entry {at[1]} of {at[0]}")
@@ -144,7 +144,7 @@ class ScopedJudge(Judge):
         self.scopes[fence] = name
         self.met["taken over"] += len(self.scopes) > 1
 
-    def resumed(self, fence: int, sequence: int, files: Files | None, picked: int = 0) -> None:
+    def resumed(self, fence: int, sequence: int, files: Files | None, picked: int = 0, rank: int | None = None) -> None:
         scope = self.scopes[fence]
         newest = max(stranger.sequences(self.entries[scope, fence]["live"]), default=0)
         if sequence != newest:
@@ -189,7 +189,7 @@ class ScopedJudge(Judge):
             self.blame("I3", f"attempt {attempt} in pod {pod} was refused, and nobody else is there")
         self.met["refused"] += 1
 
-    def _require_whole(self, sequence: int, files: Files | None) -> None:
+    def _require_whole(self, sequence: int, files: Files | None, rank: int | None = None) -> None:
         standing = [record for (_, number), record in self.entries.items() if number == sequence]
         if sequence and not any(self.saves.get(record.get("step", 0)) == files for record in standing):
             self.blame("I4", f"checkpoint {sequence} was restored as {files}")

@@ -74,7 +74,7 @@ def content(record: Mapping[str, Any], objects: Mapping[str, bytes]) -> tuple[by
         else:
             return None
     return tuple(
-        b"".join(packs[pack][offset : offset + length] for pack, offset, length, _ in node["chunks"])
+        b"".join(packs[pack][offset : offset + length] for pack, offset, length, _ in node.get("chunks", ()))
         for node in manifest["nodes"]
     )
 

@@ -68,6 +68,10 @@ class Role(Protocol):
         """Its life, from its start to its end."""
 
 
+Lives = tuple[tuple[Role, ...], ...]
+"""One after the other; of several in one place, each takes a step in turn."""
+
+
 class Queue:
     """A worker without a thread: the process does the queued things itself, while it waits for one of them or idles."""
 

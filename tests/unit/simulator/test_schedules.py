@@ -44,12 +44,15 @@ BLIND = "1,2,3 and unreadable entries"
 """A zombie that didn't see its successor's FENCE, and mistakes of the judge."""
 LAGGING = "1,2,3 from a store at work"
 """A second LIST of the source lagged behind the first: an older base than the one found, or none."""
+RANKS = "ranks: 1,2"
+"""A rank above 0 was told 'not saved', though its part stood, and rank 0 committed it."""
 
 
 @pytest.mark.parametrize(
     ("seed", "cast"),
     [(seed, BLIND) for seed in (11739, 38124, 48789, 458664, 473694)]
-    + [(16, LAGGING), (45, LAGGING), (71, LAGGING), (182, "1,2,3 from a store that begins")],
+    + [(16, LAGGING), (45, LAGGING), (71, LAGGING), (182, "1,2,3 from a store that begins")]
+    + [(201, RANKS), (219, RANKS), (785, "ranks: 2 restarted in its pod")],
 )
 def test_what_was_a_violation_once_is_none_any_more(seed: int, cast: str) -> None:
     assert run([seed], (cast,)).violations == []
