@@ -34,6 +34,7 @@ def test_no_schedule_breaks_an_invariant() -> None:
         "damaged",
         "snapshots",
         "BASE",
+        "fell back",
         "began from another store",
         "nothing to begin from",
     ):
