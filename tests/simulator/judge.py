@@ -5,10 +5,10 @@ pruned one may become a stub · I3 only the holder of the newest FENCE appends, 
 confirmed stands as it was, what was called 'not saved' never does · I5 an attempt resumes from the newest live
 checkpoint at its FENCE, and its saves follow in one lineage · I6 nothing but PRUNE, PIN and UNPIN after COMPLETE ·
 I7 no gap · I8 a PRUNE spares the newest, what is pinned, and what the running attempt resumed from; retention counts
-along the parents · I9 a fresh attempt alone can always go on · I12 a checkpoint of several ranks holds the parts of all,
-of one fence and one save, and all resume from the same · I17 nobody begins from nothing where there is a store to start
-from, nor from that store once a checkpoint was saved · R a reader is never told of damage where there is none, nor given
-something older than what stood when it looked · I22 a store has one mode for ever.
+along the parents · I9 a fresh attempt alone can always go on · I12 a checkpoint of several ranks holds the parts of
+all, of one fence and one save, and all resume from the same · I17 nobody begins from nothing where there is a store to
+start from, nor from that store once a checkpoint was saved · R a reader is never told of damage where there is none,
+nor given something older than what stood when it looked · I22 a store has one mode for ever.
 """
 
 from __future__ import annotations

@@ -12,7 +12,7 @@ from tests.simulator.schedule import Schedule
 
 pytestmark = pytest.mark.deep
 
-SCHEDULES = 2000
+SCHEDULES = 1700
 
 
 @pytest.mark.timeout(300)
