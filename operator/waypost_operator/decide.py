@@ -12,6 +12,10 @@ more than 50 steps is a bug: log it and requeue after a few seconds. What each s
     409             somebody wrote in between: as LookAtTask, no events, decide again.
     404             the task is gone: `task_gone` = True.
 **WriteFinalizers** PATCH <task>: its finalizers, all of them, if it still has this resourceVersion. Answers as above.
+**DeleteTask**      DELETE with preconditions.uid and preconditions.resourceVersion, in the background.
+    200             emit `events`. If the answer is the task (somebody's finalizer keeps it), it is the new `task`; if
+                    not, as LookAtTask; decide again.
+    404, 409        as LookAtTask, no events, decide again.
 **CreatePod**       POST the body with fieldValidation=Strict, if (checked right before) this process is the leader.
     201             put the answer into the cache; `create_refusal` = None; decide again.
     409 with reason AlreadyExists     as LookAtPod(name); decide again.
@@ -51,7 +55,7 @@ from waypost_operator.model.observed import Observed
 from waypost_operator.model.spec import TaskSpec
 from waypost_operator.model.status import TaskStatus
 from waypost_operator.policy.conditions import with_condition
-from waypost_operator.steps import cleanup, finalizer, judge, launch, stop, suspend, upkeep, watch
+from waypost_operator.steps import cleanup, expire, finalizer, judge, launch, stop, suspend, upkeep, watch
 from waypost_operator.steps.situation import Situation
 
 
@@ -71,7 +75,12 @@ def decide(observed: Observed) -> Decision:
     if kept:
         return kept
     if status.finished:
-        return upkeep.strays(situation) or upkeep.old_pods(situation) or upkeep.nothing(situation)
+        return (
+            upkeep.strays(situation)
+            or upkeep.old_pods(situation)
+            or expire.task(situation)
+            or upkeep.nothing(situation)
+        )
     decision = (
         # One pod at a time: whatever may still run and isn't the current attempt's is removed at sight.
         upkeep.strays(situation)

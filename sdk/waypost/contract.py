@@ -187,6 +187,8 @@ class EventReason(enum.StrEnum):
     POD_WAITING = "PodWaiting"
     NODE_UNREACHABLE = "NodeUnreachable"
     STORAGE_UNAVAILABLE = "StorageUnavailable"
+    EXPIRED = "Expired"
+    """The task was deleted ttlSecondsAfterFinished after its end."""
     CHECKPOINTS_RETAINED = "CheckpointsRetained"
     CLEANUP_STARTED = "CleanupStarted"
     CLEANUP_FAILED = "CleanupFailed"

@@ -38,6 +38,15 @@ class WriteFinalizers:
 
 
 @dataclasses.dataclass(frozen=True)
+class DeleteTask:
+    """Delete the task if it still has this UID and this resourceVersion; then, only then, emit the events."""
+
+    uid: str
+    resource_version: str
+    events: tuple[TaskEvent, ...] = ()
+
+
+@dataclasses.dataclass(frozen=True)
 class CreatePod:
     """Create this pod, fieldValidation=Strict."""
 
@@ -89,7 +98,18 @@ class Wait:
     """Nothing to do until something changes, or until `requeue_after` has passed."""
 
 
-Step = WriteStatus | WriteFinalizers | CreatePod | DeletePod | LookAtTask | LookAtPod | LookAtNode | Forget | Wait
+Step = (
+    WriteStatus
+    | WriteFinalizers
+    | DeleteTask
+    | CreatePod
+    | DeletePod
+    | LookAtTask
+    | LookAtPod
+    | LookAtNode
+    | Forget
+    | Wait
+)
 
 
 @dataclasses.dataclass(frozen=True)

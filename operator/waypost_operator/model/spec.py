@@ -431,6 +431,9 @@ class TaskSpec(Typed):
     """When the task container has not begun to run so many seconds after its pod was created, the pod is deleted: the
     next attempt runs on demand, if preemptionPolicy.onDemand is set and this one didn't; else the task fails. No limit
     by default: waiting for spot machines is normal."""
+    ttl_seconds_after_finished: Annotated[int, Field(ge=0, le=INT32_LIMIT)] | None = None
+    """The task is deleted so many seconds after it succeeded or failed, as if by hand: what becomes of its checkpoints
+    is checkpoint.deletionPolicy's. A change until then is heeded. Kept for ever by default."""
     template: PodTemplate
     """What every pod of the task is made from."""
 

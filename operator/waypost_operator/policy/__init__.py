@@ -4,6 +4,6 @@
 judges it, `progress` says whether it brought the task further, `budgets` books it, `completion` says whether it was
 the last, `stall` whether the task gets anywhere, `backoff` when the next may start, `placement` where, `spot` on what
 kind of machine that is, `unreachable` whether a pod that doesn't end may be left behind. `deadlines` says when time is
-over, `stopping` why we end an attempt ourselves, `waiting` what a pod waits for, `cleanup` when deleting a deleted
-task's checkpoints is tried again.
+over, `stopping` why we end an attempt ourselves, `waiting` what a pod waits for, `expiry` when a finished task may go,
+`cleanup` when deleting a deleted task's checkpoints is tried again.
 """

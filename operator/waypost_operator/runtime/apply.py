@@ -18,6 +18,7 @@ from datetime import datetime
 from waypost_operator.model.decision import (
     CreatePod,
     DeletePod,
+    DeleteTask,
     Forget,
     LookAtNode,
     LookAtPod,
@@ -85,6 +86,8 @@ class Applier:
                 return await self._write_status(key, observed, step)
             case WriteFinalizers():
                 return await self._write_finalizers(key, observed, step)
+            case DeleteTask():
+                return await self._delete_task(key, observed, step)
             case CreatePod():
                 return await self._create_pod(key, observed, step)
             case DeletePod():
@@ -125,6 +128,18 @@ class Applier:
         if isinstance(answer, Refused) and answer.status == 404:
             self._cache.end_task(key, observed.uid)
             return AGAIN
+        return Later(answer)
+
+    async def _delete_task(self, key: Key, observed: Observed, step: DeleteTask) -> Outcome:
+        asked = self._clock()
+        answer = await self._client.delete_task(key, step.uid, step.resource_version)
+        if isinstance(answer, Accepted) and uid(answer.object) == step.uid:
+            return await self._written(key, observed, step.events, asked, answer)
+        if isinstance(answer, Accepted):
+            self._tell(observed.task, step.events)
+            return await self.look_at_task(key, step.uid)
+        if isinstance(answer, Refused) and answer.status in (404, 409):
+            return await self.look_at_task(key, step.uid)
         return Later(answer)
 
     async def _create_pod(self, key: Key, observed: Observed, step: CreatePod) -> Outcome:

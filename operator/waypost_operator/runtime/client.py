@@ -199,6 +199,19 @@ class Client:
         path = TASKS.path(key.namespace, key.name)
         return await self._write("PATCH", path, query, {"metadata": metadata}, MERGE_PATCH)
 
+    async def delete_task(self, key: Key, identity: str, resource_version: str) -> Answer:
+        """DELETE the task if it has this UID and is still at this resourceVersion (409 otherwise).
+
+        In the background: the garbage collector ends its pods, with their grace, after the task has gone.
+        """
+        options = {
+            "apiVersion": "v1",
+            "kind": "DeleteOptions",
+            "preconditions": {"uid": identity, "resourceVersion": resource_version},
+            "propagationPolicy": "Background",
+        }
+        return await self._write("DELETE", TASKS.path(key.namespace, key.name), {}, options)
+
     async def create_event(self, event: Object) -> Answer:
         """POST an Event of events.k8s.io/v1."""
         return await self._write("POST", EVENTS.path(event["metadata"]["namespace"]), {}, event)

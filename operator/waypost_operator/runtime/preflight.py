@@ -40,7 +40,7 @@ class Permission(NamedTuple):
 
 
 PERMISSIONS: Final = (
-    *(Permission(contract.GROUP, contract.PLURAL, verb) for verb in ("get", "list", "watch", "patch")),
+    *(Permission(contract.GROUP, contract.PLURAL, verb) for verb in ("get", "list", "watch", "patch", "delete")),
     Permission(contract.GROUP, f"{contract.PLURAL}/status", "update"),
     Permission(contract.GROUP, f"{contract.PLURAL}/finalizers", "update"),
     *(Permission("", "pods", verb) for verb in ("get", "list", "watch", "create", "delete")),

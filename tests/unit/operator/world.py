@@ -20,6 +20,7 @@ from waypost_operator.model.decision import (
     CreatePod,
     Decision,
     DeletePod,
+    DeleteTask,
     LookAtNode,
     LookAtPod,
     LookAtTask,
@@ -106,6 +107,17 @@ class World:
         if deleting and not finalizers:
             self.delete_task()
         return answer
+
+    def delete_this_task(self, uid: str, resource_version: str) -> Answer:
+        """DELETE with preconditions; the answer is the task where a finalizer keeps it, else a Status object."""
+        if self.task is None:
+            return Answer(404)
+        metadata = self.task["metadata"]
+        if (metadata["uid"], metadata["resourceVersion"]) != (uid, resource_version):
+            return Answer(409, {"reason": "Conflict"})
+        kept = bool(metadata.get("finalizers"))
+        self.ask_to_delete_task()
+        return Answer(200, copy.deepcopy(self.task) if kept and self.task else {"kind": "Status"})
 
     def get_task(self) -> Answer:
         return Answer(404) if self.task is None else Answer(200, copy.deepcopy(self.task))
@@ -433,6 +445,11 @@ class Runtime:
                 self._written(self._ask(lambda: self.world.put_status(copy.deepcopy(status), version)), events)
             case WriteFinalizers(finalizers=finalizers, resource_version=version, events=events):
                 self._written(self._ask(lambda: self.world.patch_finalizers(list(finalizers), version)), events)
+            case DeleteTask(uid=uid, resource_version=version, events=events):
+                answer = self._ask(lambda: self.world.delete_this_task(uid, version))
+                if answer.code == 200:
+                    self.events.extend(events)
+                self._task_answered(self._ask(self.world.get_task))
             case CreatePod() as create:
                 self._create(create)
             case DeletePod(name=name, uid=uid):

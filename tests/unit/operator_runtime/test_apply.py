@@ -16,6 +16,7 @@ from waypost.contract import EventReason
 from waypost_operator.model.decision import (
     CreatePod,
     DeletePod,
+    DeleteTask,
     Forget,
     LookAtNode,
     LookAtPod,
@@ -43,6 +44,7 @@ BUSY = Refused(429, "too many requests", "TooManyRequests", retry_after=7.0)
 EVENT = Said("Normal", EventReason.ATTEMPT_STARTED, "attempt 1 started")
 WRITE = WriteStatus({"attempt": 1}, "10", (EVENT,))
 RELEASE = WriteFinalizers(("example.com/hold",), "10", (EVENT,))
+EXPIRE = DeleteTask("task-1", "10", (EVENT,))
 CREATE = CreatePod("train-1", 1, {"metadata": {"name": "train-1"}})
 
 
@@ -65,6 +67,9 @@ class Script:
 
     async def delete_pod(self, key: Any, identity: str) -> Answer:
         return await self._next(f"DELETE pods {key.name} {identity}")
+
+    async def delete_task(self, key: Any, identity: str, resource_version: str) -> Answer:
+        return await self._next(f"DELETE {key.name} {identity} {resource_version}")
 
     async def put_status(self, task: Any, resource_version: str, status: Any) -> Answer:
         return await self._next(f"PUT status {resource_version}")
@@ -166,7 +171,7 @@ def test_a_status_without_a_task_means_that_the_task_is_gone() -> None:
 
 
 @pytest.mark.parametrize("answer", [LOST, BUSY, Refused(500, "etcd is away"), Refused(403, "forbidden")])
-@pytest.mark.parametrize("step", [WRITE, DeletePod("train-1", "pod-1"), LookAtTask(), LookAtPod("train-1")])
+@pytest.mark.parametrize("step", [WRITE, EXPIRE, DeletePod("train-1", "pod-1"), LookAtTask(), LookAtPod("train-1")])
 def test_trouble_teaches_nothing_and_is_met_with_patience(step: Step, answer: Answer) -> None:
     scene = Scene(answer)
     before = scene.observed()
@@ -174,6 +179,32 @@ def test_trouble_teaches_nothing_and_is_met_with_patience(step: Step, answer: An
     assert isinstance(outcome, Later)
     assert outcome.at_least == (7.0 if answer is BUSY else 0.0)
     assert scene.observed() == before
+
+
+def test_a_deleted_task_is_gone_only_when_a_look_says_so() -> None:
+    scene = Scene(Accepted({"kind": "Status", "details": {"uid": "task-1"}}), NOT_FOUND)
+    assert scene.do(EXPIRE) is AGAIN
+    assert scene.script.asked == ["DELETE train task-1 10", "GET checkpointedtasks train"]
+    assert scene.observed().task_gone
+    assert scene.events.waiting == 1
+
+
+def test_a_deleted_task_that_a_finalizer_keeps_is_known_to_be_deleted() -> None:
+    kept = task(version=11)
+    kept["metadata"]["deletionTimestamp"] = "2026-11-23T09:00:05Z"
+    scene = Scene(Accepted(kept))
+    assert scene.do(EXPIRE) is AGAIN
+    assert scene.observed().deleting
+    assert scene.events.waiting == 1
+
+
+@pytest.mark.parametrize("answer", [CONFLICT, NOT_FOUND])
+def test_a_task_that_changed_before_its_deletion_is_looked_at_and_nothing_is_told(answer: Answer) -> None:
+    scene = Scene(answer, Accepted(task(version=12)))
+    assert scene.do(EXPIRE) is AGAIN
+    assert scene.observed().resource_version == "12"
+    assert not scene.observed().task_gone
+    assert scene.events.waiting == 0
 
 
 def test_a_created_pod_is_known_at_once() -> None:
