@@ -102,6 +102,7 @@ def _go_on(s: Situation, status: TaskStatus, entry: Attempt) -> Decision:
     if s.spec.suspend:
         said = f"{wording.ended(entry)}; {suspend.HINT}"
         return s.write(suspend.suspended(s, status, said), said, TaskEvent(severity, reason, said[:1000]))
+    status = suspend.change_of_mind(s, status)
     policy, since = s.spec.failure_policy, status.since_progress
     start = backoff.next_start(entry, since, policy.backoff, s.observed.uid)
     if s.now < start:

@@ -52,6 +52,15 @@ def resume(s: Situation) -> Decision | None:
     return s.write(status, said, TaskEvent("Normal", EventReason.RESUMED, said))
 
 
+def change_of_mind(s: Situation, status: TaskStatus) -> TaskStatus:
+    """The task goes on although its attempt was ended to suspend it: the time since that order doesn't count either."""
+    entry = status.current
+    if entry is None or entry.outcome is not Outcome.SUSPENDED or entry.stopping is None:
+        return status
+    since = moment(entry.stopping.since) or s.now
+    return status.model_copy(update={"suspended_seconds": status.suspended_seconds + _after_the_first_start(s, since)})
+
+
 def _after_the_first_start(s: Situation, since: datetime) -> int:
     """Seconds of this suspension that lie in the time which activeDeadlineSeconds counts."""
     started = moment(s.status.first_started)

@@ -123,6 +123,22 @@ def test_who_suspends_in_time_does_not_lose_the_task_to_the_grace_of_its_pod() -
     assert story.status["suspendedSince"] == "2026-11-23T09:09:59Z"
 
 
+def test_who_resumes_while_the_pod_still_ends_does_not_pay_for_its_grace() -> None:
+    story = Story(task(activeDeadlineSeconds=600))
+    name = story.running()
+    story.settle(seconds=100)
+    story.world.edit_spec(suspend=True)
+    story.settle()
+    story.world.edit_spec(suspend=False)
+    story.settle(seconds=110)
+    story.world.exit(name, 143)
+    story.world.remove(name)
+    story.settle()
+    assert story.attempt(1)["outcome"] == Outcome.SUSPENDED
+    story.running(2)
+    assert wake_in(story) == 500
+
+
 def test_a_longer_deadline_given_while_the_pod_ends_lets_the_task_go_on() -> None:
     story = Story(task(activeDeadlineSeconds=600))
     name = story.running()
