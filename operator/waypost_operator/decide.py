@@ -38,6 +38,8 @@ more than 50 steps is a bug: log it and requeue after a few seconds. What each s
 **Forget**          emit the events, drop the entry.
 **Wait**            put the key back after `requeue_after` (None: only when something changes).
 
+"Now" of a look is when it was asked for; what the answers to looks took goes into `paces`, by what was asked.
+
 No answer, 429 and 5xx of anything but CreatePod: requeue with the runtime's own capped backoff; the next decide
 sees the world as it is then. A watch event replaces a cached object only if it is newer (resourceVersions of one
 object compared as integers); one of the same version changes nothing, `task_confirmed_at` stays. A pod's DELETED

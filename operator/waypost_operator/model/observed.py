@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import Any
 
 from waypost_operator.model.node import NodeSeen
+from waypost_operator.model.pace import Asked, Pace
 from waypost_operator.model.pod import Pod
 from waypost_operator.model.raw import Json, mapping
 
@@ -106,6 +107,8 @@ class Observed:
     hosts: Mapping[str, NodeSeen] = dataclasses.field(default_factory=dict)
     """By pod UID: the node as a live GET showed it soon after the pod was bound to it (LookAtNode with `at_bind`). No
     evidence about an end: it may be hours old."""
+    paces: Mapping[Asked, Pace] = dataclasses.field(default_factory=dict)
+    """What the API server's last answers about this task took."""
     create_refusal: CreateRefusal | None = None
     cleanup_image: CleanupImage | None = None
     """What clean-up pods are made from; None when the operator was started without one."""

@@ -5,7 +5,8 @@ its end. Waiting for that would cost a task its night, so it goes on beside such
 
 * somebody has asked for its deletion, and its grace is over;
 * its node's Ready has been Unknown for `replaceUnreachableAfterSeconds`: nothing was heard of the kubelet;
-* both were seen by a live GET just now. What was seen earlier may have changed, so it is asked for again each time.
+* both were seen by a live GET just now (of a slow API server: see `model.pace`). What was seen earlier may have
+  changed, so it is asked for again each time.
 
 The pod itself is never removed by force: as long as its object is there, people can see that something may still run.
 Whatever runs there can't commit any more once the next attempt has begun to restore (it is fenced off).
@@ -13,16 +14,18 @@ Whatever runs there can't commit any more once the next attempt has begun to res
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import datetime
 
 from waypost_operator.model.node import NodeSeen
+from waypost_operator.model.pace import Asked, Pace, may_be_as_old
 from waypost_operator.model.pod import Pod
 from waypost_operator.model.raw import condition, items, moment, seconds
 
 KILLED_WITHIN = seconds(5)
 """What a kubelet takes after the grace to kill a pod and say so."""
 FRESH = seconds(10)
-"""How old a live GET may be to go on beside a pod because of it."""
+"""How old a live GET may be to go on beside a pod because of it, unless the API server needs longer to answer."""
 
 
 def overdue(pod: Pod, now: datetime) -> bool:
@@ -44,13 +47,14 @@ def due(node: NodeSeen | None, after: int) -> datetime | None:
     return since + seconds(after) if since else None
 
 
-def fresh(when: datetime | None, now: datetime) -> bool:
-    return when is not None and now - when <= FRESH
+def fresh(when: datetime | None, now: datetime, paces: Mapping[Asked, Pace]) -> bool:
+    """Whether a look at a pod or its node is young enough to act on; the two are asked for one after the other."""
+    return when is not None and now - when <= may_be_as_old(FRESH, paces, Asked.POD, Asked.NODE)
 
 
-def may_be_left(pod: Pod, node: NodeSeen | None, now: datetime, after: int) -> bool:
+def may_be_left(pod: Pod, node: NodeSeen | None, now: datetime, after: int, paces: Mapping[Asked, Pace]) -> bool:
     """See the module; `after`: spec.replaceUnreachableAfterSeconds."""
     when = due(node, after)
     if node is None or when is None or now < when or node.name != pod.node:
         return False
-    return overdue(pod, now) and fresh(node.at, now) and fresh(pod.looked_at, now)
+    return overdue(pod, now) and fresh(node.at, now, paces) and fresh(pod.looked_at, now, paces)

@@ -5,7 +5,7 @@ next decision of the same worker is made from it at once, without waiting for th
 means is the contract in `waypost_operator.decide`; here it stands as code, one method a step.
 
 What a live look shows counts as seen when it was asked for, not when its answer came: the answer may have been long
-under way, and nobody knows what happened since.
+under way, and nobody knows what happened since. How long answers take is noted, for `model.pace`.
 """
 
 from __future__ import annotations
@@ -31,6 +31,7 @@ from waypost_operator.model.decision import (
 )
 from waypost_operator.model.node import NodeFate, NodeSeen
 from waypost_operator.model.observed import CreateRefusal, Observed
+from waypost_operator.model.pace import Asked
 from waypost_operator.runtime.cache import Cache
 from waypost_operator.runtime.client import NODES, PODS, TASKS, Accepted, Answer, Client, Refused, Unclear
 from waypost_operator.runtime.events import EventPoster
@@ -119,6 +120,7 @@ class Applier:
         self, key: Key, observed: Observed, events: Iterable[TaskEvent], asked: datetime, answer: Answer
     ) -> Outcome:
         if isinstance(answer, Accepted):
+            self._note_pace(key, Asked.TASK, asked, answer)
             self._cache.put_task(answer.object, asked, confirmed=True)
             self._witness.expect(Kind.TASK, answer.object)
             self._tell(observed.task, events)
@@ -181,6 +183,7 @@ class Applier:
         """GET the task; it is gone if there is none of this name, or one of another UID."""
         asked = self._clock()
         answer = await self._client.get(TASKS, key)
+        self._note_pace(key, Asked.TASK, asked, answer)
         if isinstance(answer, Accepted):
             if uid(answer.object) != identity:
                 self._cache.end_task(key, identity)
@@ -198,6 +201,7 @@ class Applier:
         asked = self._clock()
         known_before = self._cache.pod_uid(Key(key.namespace, name))
         answer = await self._client.get(PODS, Key(key.namespace, name))
+        self._note_pace(key, Asked.POD, asked, answer)
         if isinstance(answer, Accepted):
             found = uid(answer.object)
             for other in {identity, known_before} - {"", found}:
@@ -215,6 +219,7 @@ class Applier:
     async def _look_at_node(self, key: Key, step: LookAtNode) -> Outcome:
         asked = self._clock()
         answer = await self._client.get(NODES, Key("", step.name))
+        self._note_pace(key, Asked.NODE, asked, answer)
         if isinstance(answer, Accepted):
             seen = NodeSeen(step.name, NodeFate.PRESENT, answer.object, asked)
         elif isinstance(answer, Refused) and answer.status in (403, 404):
@@ -226,6 +231,12 @@ class Applier:
         if record is not None:
             (record.hosts if step.at_bind else record.nodes)[step.pod_uid] = seen
         return AGAIN
+
+    def _note_pace(self, key: Key, kind: Asked, asked: datetime, answer: Answer) -> None:
+        """What hung, broke off or was turned away tells nothing of how quick the next answer will be."""
+        told = (403, 404) if kind is Asked.NODE else (404,)
+        if isinstance(answer, Accepted) or (isinstance(answer, Refused) and answer.status in told):
+            self._cache.answered(key, kind, self._clock() - asked)
 
     def _tell(self, task: Object, events: Iterable[TaskEvent]) -> None:
         for event in events:

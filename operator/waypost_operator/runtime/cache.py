@@ -22,11 +22,12 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Final
 
 from waypost_operator.model.node import NodeSeen
 from waypost_operator.model.observed import CleanupImage, CreateRefusal, Observed
+from waypost_operator.model.pace import Asked, Pace
 from waypost_operator.model.pod import Pod
 from waypost_operator.runtime.objects import (
     Key,
@@ -62,6 +63,7 @@ class Record:
     nodes: dict[str, NodeSeen] = field(default_factory=dict)
     hosts: dict[str, NodeSeen] = field(default_factory=dict)
     """Both by pod UID; see `Observed`."""
+    paces: dict[Asked, Pace] = field(default_factory=dict)
     refusal: CreateRefusal | None = None
 
     @property
@@ -114,9 +116,16 @@ class Cache:
             absent=dict(record.absent),
             nodes=dict(record.nodes),
             hosts=dict(record.hosts),
+            paces=dict(record.paces),
             create_refusal=record.refusal,
             cleanup_image=self._cleanup_image,
         )
+
+    def answered(self, key: Key, asked: Asked, took: timedelta) -> None:
+        """An answer about the task, or about something for its sake, took so long."""
+        record = self.record(key)
+        if record is not None:
+            record.paces[asked] = record.paces.get(asked, Pace()).then(took)
 
     def keys(self) -> set[Key]:
         """Every task known."""

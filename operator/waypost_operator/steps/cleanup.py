@@ -24,7 +24,7 @@ from waypost_operator.policy.waiting import NORMAL, waits_for
 from waypost_operator.specs import cleanup as cleanup_pod
 from waypost_operator.specs.pod import TemplateError
 from waypost_operator.steps import finalizer, unreachable
-from waypost_operator.steps.launch import CONFIRMED_FOR, LOOK_AT_STRANGER, retry_delay
+from waypost_operator.steps.launch import LOOK_AT_STRANGER, retry_delay
 from waypost_operator.steps.situation import Situation
 
 FOREGROUND, ORPHAN = "foregroundDeletion", "orphan"
@@ -202,8 +202,7 @@ def _refused(s: Situation, record: Cleanup, end: datetime) -> Decision | None:
 
 def _create(s: Situation, record: Cleanup, end: datetime) -> Decision:
     """Only for a task that was seen to be under deletion, with this policy, a moment ago."""
-    confirmed = s.observed.task_confirmed_at
-    if confirmed is None or s.now > confirmed + CONFIRMED_FOR:
+    if not s.confirmed:
         return Decision(LookAtTask(), "before the clean-up pod is created: what is cached may be old")
     image, name = s.observed.cleanup_image, contract.cleanup_pod_name(s.observed.name)
     if image is None:

@@ -11,7 +11,6 @@ from waypost.contract import EventReason
 from waypost_operator.model.decision import Decision, DeleteTask, LookAtTask, TaskEvent, Wait
 from waypost_operator.model.raw import timestamp
 from waypost_operator.policy.expiry import expires
-from waypost_operator.steps.launch import CONFIRMED_FOR
 from waypost_operator.steps.situation import Situation
 
 
@@ -22,8 +21,7 @@ def task(s: Situation) -> Decision | None:
         return None
     if s.now < end:
         return Decision(Wait(), f"the task is over; it is deleted at {timestamp(end)}", (end - s.now).total_seconds())
-    confirmed = s.observed.task_confirmed_at
-    if confirmed is None or s.now > confirmed + CONFIRMED_FOR:
+    if not s.confirmed:
         return Decision(LookAtTask(), "before the task is deleted: what is cached may be old")
     ttl = s.spec.ttl_seconds_after_finished
     said = f"deleted by the operator: the task finished ttlSecondsAfterFinished ({ttl}) ago"

@@ -92,7 +92,7 @@ def _book(s: Situation, pod: Pod | None, *, left_behind: str = "") -> Decision:
 def _node(s: Situation) -> NodeSeen | None:
     """The node as a live look showed it just now; one from before the end is no evidence about it."""
     node = s.observed.nodes.get(s.status.pod_uid or "")
-    return node if node is not None and fresh(node.at, s.now) else None
+    return node if node is not None and fresh(node.at, s.now, s.observed.paces) else None
 
 
 def _go_on(s: Situation, status: TaskStatus, entry: Attempt) -> Decision:

@@ -21,8 +21,6 @@ from waypost_operator.specs import pod as pod_spec
 from waypost_operator.steps import unreachable
 from waypost_operator.steps.situation import Situation
 
-CONFIRMED_FOR = seconds(5)
-"""How long an answer of the API server about the task is fresh enough to create a pod from."""
 RETRY_INITIAL, RETRY_LIMIT = 1.0, 60.0
 """Seconds between creates that the API server refuses for now: doubled each time, up to the limit."""
 LOOK_AT_PREDECESSOR, LOOK_AT_STRANGER = seconds(5), seconds(60)
@@ -138,8 +136,7 @@ def _name_taken(s: Situation, there: Pod) -> Decision:
 
 
 def _create(s: Situation) -> Decision:
-    confirmed = s.observed.task_confirmed_at
-    if confirmed is None or s.now > confirmed + CONFIRMED_FOR:
+    if not s.confirmed:
         return Decision(LookAtTask(), "before a create: what is cached may be old")
     try:
         on_demand = s.attempt.placement is Placement.ON_DEMAND

@@ -9,6 +9,7 @@ from waypost import contract
 from waypost.contract import ConditionReason, ConditionType, EventReason
 from waypost_operator.model.decision import Decision, LookAtPod, TaskEvent, WriteStatus
 from waypost_operator.model.observed import Observed
+from waypost_operator.model.pace import Asked, may_be_as_old
 from waypost_operator.model.pod import Pod
 from waypost_operator.model.raw import seconds
 from waypost_operator.model.spec import TaskSpec
@@ -17,6 +18,9 @@ from waypost_operator.policy import completion
 from waypost_operator.policy.conditions import with_condition
 from waypost_operator.policy.unreachable import may_be_left
 
+CONFIRMED_FOR = seconds(5)
+"""How long an answer of the API server about the task is fresh enough to create a pod from, unless the server needs
+longer to answer (`model.pace`)."""
 OVERDUE = seconds(30)
 """A pod that should be gone by now is asked for again this often, since a watch may have missed its end."""
 
@@ -85,8 +89,14 @@ class Situation:
     def in_the_way(self) -> list[Pod]:
         """Owned pods that may still run something and may not be left behind: no other pod beside them."""
         after = self.spec.replace_unreachable_after_seconds
-        nodes = self.observed.nodes
-        return [pod for pod in self.alive if not may_be_left(pod, nodes.get(pod.uid), self.now, after)]
+        nodes, paces = self.observed.nodes, self.observed.paces
+        return [pod for pod in self.alive if not may_be_left(pod, nodes.get(pod.uid), self.now, after, paces)]
+
+    @property
+    def confirmed(self) -> bool:
+        """The API server has shown us this very task a moment ago."""
+        when, old = self.observed.task_confirmed_at, may_be_as_old(CONFIRMED_FOR, self.observed.paces, Asked.TASK)
+        return when is not None and self.now <= when + old
 
     @property
     def deletes_checkpoints(self) -> bool:

@@ -27,9 +27,9 @@ def look(s: Situation, pod: Pod) -> Decision | None:
     when = unreachable.due(node, s.spec.replace_unreachable_after_seconds)
     if when is None or s.now < when:
         return None
-    if not unreachable.fresh(pod.looked_at, s.now):
+    if not unreachable.fresh(pod.looked_at, s.now, s.observed.paces):
         return Decision(LookAtPod(pod.name, pod.uid), f"before pod {pod.name} is left behind: is it still there?")
-    return None if unreachable.fresh(node.at, s.now) else at_node
+    return None if unreachable.fresh(node.at, s.now, s.observed.paces) else at_node
 
 
 def look_in(s: Situation, pod: Pod) -> float | None:

@@ -19,12 +19,13 @@ from waypost_operator.model.raw import Json
 
 SILENCE = timedelta(seconds=120)
 """spec.replaceUnreachableAfterSeconds by default."""
-LOOKED_WITHIN = timedelta(seconds=10)
-"""How old the live looks may be by which a pod of a silent machine is left behind."""
 
 
 class Mischief:
     """One world, and its accidents."""
+
+    looked_within = timedelta(seconds=10)
+    """How old the live looks may be by which a pod of a silent machine is left behind."""
 
     def __init__(self, seed: int) -> None:
         self.dice = Random(seed)
@@ -185,10 +186,10 @@ class Mischief:
         return pod.node in self.silent and self.silent[pod.node][1] is None
 
     def may_be_left(self, pod: Pod) -> bool:
-        """By the truth of the last ten seconds: past its grace, on a machine that had been silent for long enough."""
+        """By the truth of the last moments: past its grace, on a machine that had been silent for long enough."""
         since, until = self.silent.get(pod.node, (self.world.now, None))
         seen = until or self.world.now
-        long_enough = seen - since >= SILENCE and self.world.now - seen <= LOOKED_WITHIN
+        long_enough = seen - since >= SILENCE and self.world.now - seen <= self.looked_within
         return long_enough and pod.deletion is not None and pod.deletion <= self.world.now
 
     def alive(self) -> list[str]:

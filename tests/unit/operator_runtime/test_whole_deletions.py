@@ -18,10 +18,9 @@ from waypost_operator.model.pod import Pod
 from waypost_operator.model.raw import moment
 from waypost_operator.policy.cleanup import RETRIES_END_AFTER
 from waypost_operator.runtime.client import Accepted
-from waypost_operator.steps.launch import CONFIRMED_FOR
 
 from .stepped import Process, Request
-from .test_whole_operators import ACTIONS, Confirmed, Histories
+from .test_whole_operators import ACTIONS, TOLD_WITHIN, Confirmed, Histories
 
 pytestmark = pytest.mark.usefixtures("no_errors")
 
@@ -151,7 +150,7 @@ class Deletions(Histories):
         elif self.deleting:
             assert told is not None, f"created {request.name}, never having asked"
             assert not self.told_deleting.get(id(self.acting), True), f"created {request.name} of a deleted task"
-            assert request.sent - told.at <= CONFIRMED_FOR, f"created {request.name} by what it was told at {told.at}"
+            assert request.sent - told.at <= TOLD_WITHIN, f"created {request.name} by what it was told at {told.at}"
             self.seen["overtaken by the deletion"] += 1
             self.late.add(self.world.created[-1]["metadata"]["uid"])
         else:

@@ -17,9 +17,10 @@ import pytest
 from tests.unit.operator.mischief import Mischief
 from tests.unit.operator.tasks import UID
 from tests.unit.operator.world import START
+from waypost_operator.model.pace import SLACK
 from waypost_operator.model.pod import Pod
-from waypost_operator.runtime.client import Refused
-from waypost_operator.steps.launch import CONFIRMED_FOR
+from waypost_operator.runtime.client import REQUEST_SECONDS, Refused
+from waypost_operator.steps.situation import CONFIRMED_FOR
 
 from .stepped import NO_ANSWER, Process, Request
 
@@ -28,6 +29,9 @@ pytestmark = pytest.mark.usefixtures("no_errors")
 SEEDS = range(100)
 ACTIONS = 150
 FAULT_RATE = 0.06
+TIMEOUT = timedelta(seconds=REQUEST_SECONDS)
+TOLD_WITHIN = max(CONFIRMED_FOR, SLACK * TIMEOUT)
+"""How old the word of the API server may be by which a pod is created, where each answer takes as long as can be."""
 
 
 @dataclasses.dataclass
@@ -43,6 +47,8 @@ class Confirmed:
 
 class Histories(Mischief):
     """One random history of one or two operator processes."""
+
+    looked_within = 2 * SLACK * TIMEOUT
 
     def __init__(self, seed: int) -> None:
         super().__init__(seed)
@@ -93,7 +99,8 @@ class Histories(Mischief):
         if fate < FAULT_RATE / 4:
             self.replace(process)
         elif process.answer is not None:
-            process.hear(NO_ANSWER if fate < FAULT_RATE else None)
+            too_late = self.world.now - process.request.sent > TIMEOUT
+            process.hear(NO_ANSWER if fate < FAULT_RATE or too_late else None)
         elif fate < FAULT_RATE / 2:
             if process.request.verb == "POST pod":
                 self.hanging.append(process.request)
@@ -131,7 +138,7 @@ class Histories(Mischief):
         # A pod of the very name would have kept the request from succeeding: it is gone by now.
         was_right = told.attempt == number and not told.pod_uid and set(told.beside) <= {request.name}
         assert was_right, f"created {request.name} beside {beside}; it was told: {told}"
-        assert request.sent - told.at <= CONFIRMED_FOR, f"created {request.name} by what it was told at {told.at}"
+        assert request.sent - told.at <= TOLD_WITHIN, f"created {request.name} by what it was told at {told.at}"
         self.overtaken += 1
         self.late.add(self.world.created[-1]["metadata"]["uid"])
 
