@@ -62,6 +62,11 @@ RULES: dict[str, Refused] = {
         "spec.pendingDeadlineSeconds: Invalid value: 0",
         {"spec__pendingDeadlineSeconds": 1},
     ),
+    "deleted before it finished": (
+        {"spec__ttlSecondsAfterFinished": -1},
+        "spec.ttlSecondsAfterFinished: Invalid value: -1",
+        {"spec__ttlSecondsAfterFinished": 0},
+    ),
     "no wait for an unreachable node": (
         {"spec__replaceUnreachableAfterSeconds": 0},
         "spec.replaceUnreachableAfterSeconds: Invalid value: 0",
