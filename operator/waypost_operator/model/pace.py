@@ -4,8 +4,10 @@ What a live look shows counts as seen when it was asked for. So an answer that t
 would be too old on arrival, and the next one too: against a server that is slow all the time, nothing would ever be
 done. An answer may therefore be as old as twice what answers of its kind have been shown to take: the *shorter* of the
 last two, so that one answer that hung is asked for again and not acted upon. Where an answer takes more than twice as
-long as the one before, it is asked for again, too; that can't go on, since requests time out after ten seconds. For the
-same reason nothing is ever done by an answer older than twenty seconds (a task's), or forty (a pod's and its node's).
+long as the one before, it is asked for again, too; of a task that can't go on, since requests time out after ten
+seconds. (A pod and its node are asked for in turn; answers that alternate between quick and more than three times as
+slow, both in step, could keep a task waiting. None such was ever seen.) For the same reason nothing is ever done by an
+answer older than twenty seconds (a task's), or forty (a pod's and its node's).
 """
 
 from __future__ import annotations
