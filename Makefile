@@ -17,7 +17,7 @@ RACES ?= 1000
 THROUGH ?= 100
 
 help: ## List the targets
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1|\2/' | column -ts'|'
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | column -ts$$'\t'
 
 $(READY): pyproject.toml requirements-dev.lock dev/setup.sh
 	@dev/setup.sh $(VENV)
@@ -39,6 +39,9 @@ test-all: $(READY) ## `test`, every kind of disruption, and the breaking patches
 
 torture: $(READY) ## Kill and freeze real writers at random points (KILLS=10000 RACES=1000 SEED=0)
 	@$(PYTHON) -m tests.torture --kills $(KILLS) --races $(RACES) --seed $(SEED)
+
+torture-large: $(READY) ## Save and restore one dense file on a real S3 server, compared by SHA-256 (GIB=5.1)
+	@$(PYTHON) -m tests.torture.large --gib $(or $(GIB),5.1)
 
 mutants: $(READY) ## One breaking patch per promise, and the named test that goes red
 	@$(PYTHON) -m tests.mutants
@@ -91,4 +94,4 @@ clean: ## Remove what the targets made inside this folder
 	@rm -rf $(VENV) .waypost .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
 	@find . -name __pycache__ -prune -exec rm -rf {} +
 
-.PHONY: help setup demo test test-fast test-all torture mutants simulate holes lint generate verify model fuzz bench bench-relaunch chaos compare cluster-up cluster-down clean
+.PHONY: help setup demo test test-fast test-all torture torture-large mutants simulate holes lint generate verify model fuzz bench bench-relaunch chaos compare cluster-up cluster-down clean
