@@ -105,13 +105,16 @@ class Subject:
         """SIGCONT."""
         os.kill(self.pid, signal.SIGCONT)
 
-    def wait(self) -> int:
+    def wait(self, beside: Subject | None = None) -> int:
         """Wait for its end; returns its exit code, or minus the signal's number.
+
+        Who runs `beside` it is listened to meanwhile: a ledger that nobody reads holds its writer up when the pipe is
+        full, and a successor that is held up never fences this one off.
 
         Raises TortureError when it goes on for longer than many times what anything takes.
         """
         deadline = time.monotonic() + 10 * SECONDS
-        while self._listen(SECONDS):
+        while self._listen(SECONDS, beside):
             if time.monotonic() > deadline:
                 raise TortureError(f"goes on and on; {self.last_words()}")
         if self._ended is None:
@@ -131,11 +134,18 @@ class Subject:
         lines = "\n".join(" ".join(line) for line in self.lines[-15:])
         return f"ledger of attempt {self.life.attempt}:\n{lines}\nstderr:\n{errors}"
 
-    def _listen(self, seconds: float) -> bool:
-        """Wait for more of the ledger; False at its end."""
-        if not select.select([self._pipe], [], [], seconds)[0]:
-            raise TortureError(f"silent for {seconds:.0f} s; {self.last_words()}")
-        return self._drain()
+    def _listen(self, seconds: float, beside: Subject | None = None) -> bool:
+        """Wait for more of the ledger, and hear who runs beside it out as well; False at its end."""
+        deadline = time.monotonic() + seconds
+        while True:
+            pipes = [self._pipe] if beside is None else [self._pipe, beside._pipe]
+            ready, _, _ = select.select(pipes, [], [], max(deadline - time.monotonic(), 0.0))
+            if beside is not None and beside._pipe in ready and not beside._drain():
+                beside = None
+            if self._pipe in ready:
+                return self._drain()
+            if not ready:
+                raise TortureError(f"silent for {seconds:.0f} s; {self.last_words()}")
 
     def _drain(self) -> bool:
         while True:

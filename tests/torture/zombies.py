@@ -85,7 +85,7 @@ class _Chain:
             fenced_off = ["started"] in new.lines
             seen = len(old.lines)
             old.wake()
-            self._await_its_end(old)
+            self._await_its_end(old, new)
         except TortureError:
             for subject in (old, new):
                 if not subject.ended:
@@ -108,8 +108,8 @@ class _Chain:
         spin(10 ** self._chance.uniform(-5, -2))
 
     @staticmethod
-    def _await_its_end(old: Subject) -> None:
-        if old.wait() != EXIT_FENCED:
+    def _await_its_end(old: Subject, new: Subject) -> None:
+        if old.wait(beside=new) != EXIT_FENCED:
             raise TortureError(f"the zombie wasn't fenced; {old.last_words()}")
 
     def _freeze(self, old: Subject) -> None:
