@@ -48,9 +48,8 @@ def test_tasks_of_an_unreachable_node_resume_when_it_is_out_of_service_and_its_z
     traces = Traces(exit_codes=NO_EXIT_CODES, told=False, zombies=True)
     trio.judge("unreachable node", preempted("DeletionByTaintManager"), traces, seconds=120)
     for name in ON_SIGTERM:
-        told = scene.ledger(name)
-        assert told.overtaken, "the old process was no zombie, so nothing was shown"
-        assert told.runs[0].saving[-1] not in told.runs[0].saved, "it never came to the save that had to be refused"
+        # Whether it took a step beside its successor depends on which was quicker: its next save ends it.
+        assert _refused(trio, name), "the old process was no zombie that came to a save"
 
 
 def test_tasks_go_on_beside_the_pods_of_a_node_that_stays_silent_and_its_zombies_come_back_fenced(
