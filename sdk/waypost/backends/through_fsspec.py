@@ -116,7 +116,7 @@ class FsspecBackend:
             self._make_folder(unfinished)
             try:
                 self._fs.pipe_file(self._path(unfinished), bytes(data))
-                self._fs.mv(self._path(unfinished), self._path(key))
+                self._rename(unfinished, key, data)
             except Exception:
                 with contextlib.suppress(Exception):  # the connection may be what is broken
                     self._fs.rm_file(self._path(unfinished))
@@ -166,6 +166,20 @@ class FsspecBackend:
 
     def _path(self, key: str) -> str:
         return f"{self._root.rstrip('/')}/{key}"
+
+    def _rename(self, unfinished: str, key: str, data: bytes | memoryview) -> None:
+        """Some (HDFS, SMB) don't rename over a file that exists; there it is written in place.
+
+        In a store only the stub of a pruned entry takes another's place, and carries nothing any more.
+        """
+        try:
+            self._fs.mv(self._path(unfinished), self._path(key))
+        except Exception:
+            if not self._fs.exists(self._path(key)):
+                raise
+            self._fs.pipe_file(self._path(key), bytes(data))
+            with contextlib.suppress(FileNotFoundError):  # it was renamed, and the answer got lost
+                self._fs.rm_file(self._path(unfinished))
 
     def _make_folder(self, key: str) -> None:
         with contextlib.suppress(FileExistsError):

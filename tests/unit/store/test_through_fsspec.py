@@ -122,7 +122,11 @@ class Renaming(OneConnection):
             raise SystemExit("killed")
         super().pipe_file(path, value)
 
+    overwrites: ClassVar[bool] = True
+
     def mv(self, path1: str, path2: str, **options: Any) -> None:
+        if path2 in self.store and not self.overwrites:
+            raise OSError("rename failed")
         self.store[path2] = self.store.pop(path1)
 
 
@@ -146,3 +150,15 @@ def test_a_writer_killed_in_a_write_leaves_no_half_entry_where_files_can_be_rena
         assert checkpoints.read_bytes() == b"one"
     assert delete_store(Calls(open_backend(uri), Seams(), BUDGET))
     assert backend.list(UNFINISHED) == []
+
+
+def test_where_a_rename_does_not_overwrite_a_stub_takes_its_entrys_place_all_the_same(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    fsspec.register_implementation("renaming", Renaming, clobber=True)
+    monkeypatch.setattr(Renaming, "overwrites", False)
+    backend = open_backend(f"renaming://store{next(_numbers)}")
+    for content in (b"an entry", b"its stub"):
+        backend.put("log/1.json", content)
+        assert backend.get("log/1.json", 100) == content
+        assert backend.list(UNFINISHED) == []
