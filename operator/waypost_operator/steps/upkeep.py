@@ -75,8 +75,8 @@ def forgettable(observed: Observed) -> frozenset[str]:
     """UIDs of pods whose last state nobody will ask for again.
 
     Kept: the current attempt's pod; a pod of its name as long as no UID is recorded; a clean-up pod until its end is
-    booked; and pods of ours of which we
-    only heard that they are gone, for that has to be looked at if they might still run.
+    booked; and pods of ours of which we only heard that they are gone, for that has to be looked at if they might still
+    run.
     """
     status = mapping(observed.task, "status")
     recorded, attempt = status.get("podUID"), int(status.get("attempt") or 0)
