@@ -4,6 +4,9 @@ Behind the gateway stand a real Ceph cluster's smallest parts, one monitor and o
 in memory. All of them listen on 127.0.0.1 only, authenticate each other by keys made for this one cluster, and end
 with it. The gateway holds no data: to kill it and start it again is what happens to a gateway in the field.
 
+`tcp_nodelay` is set, as Ceph's documentation offers it: the gateway sends an answer's head and body apart, and without
+it Nagle's algorithm holds the body back for the client's delayed acknowledgement, some 45 ms in each GET.
+
 The first request is answered after some 12 seconds; the three processes take about 200 MiB when idle.
 """
 
@@ -111,7 +114,7 @@ def configuration(folder: Path, port: int, cluster: str, monitor: str) -> str:
         "osd_pool_default_pg_autoscale_mode": "off",
         "rgw_rados_pool_pg_num_min": "1",
         "osd_crush_chooseleaf_type": "0",
-        "rgw_frontends": f"beast endpoint=127.0.0.1:{port}",
+        "rgw_frontends": f"beast endpoint=127.0.0.1:{port} tcp_nodelay=1",
     }
     return "[global]\n" + "".join(f"{name} = {value}\n" for name, value in settings.items())
 
