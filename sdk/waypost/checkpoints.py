@@ -24,13 +24,13 @@ from waypost.store import parts, sources, unfenced
 from waypost.store.annotations import checked_metadata, checked_metrics, checked_step
 from waypost.store.calls import SAVING, STARTING, TOGETHER, Budget, Calls
 from waypost.store.entries import Checkpoint
+from waypost.store.fetching import read_file, read_pieces
 from waypost.store.format import Mode
 from waypost.store.group import Group
 from waypost.store.handle import WritingHandle, release, share
 from waypost.store.info import CheckpointInfo, SaveHandle
 from waypost.store.journal import Journal
 from waypost.store.manifest import Manifest
-from waypost.store.packs import read_file, read_pieces
 from waypost.store.placing import Place
 from waypost.store.pruning import Pruned, prune
 from waypost.store.reading import Reading

@@ -18,9 +18,9 @@ from waypost.store.calls import Budget, Calls
 from waypost.store.conditional import ConditionalJournal
 from waypost.store.damage import DamagedError, UnreadableEntryError
 from waypost.store.entries import Checkpoint, decode
+from waypost.store.fetching import read_pieces
 from waypost.store.format import journal_of, known_mode
 from waypost.store.manifest import Manifest
-from waypost.store.packs import read_pieces
 from waypost.store.reading import Reading
 from waypost.store.scopes import placed
 from waypost.store.seams import Seams

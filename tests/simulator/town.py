@@ -19,10 +19,11 @@ from tests.simulator.judge import Files, Judge
 from tests.simulator.place import Place
 from waypost.store.calls import Budget, Calls
 from waypost.store.entries import Checkpoint
+from waypost.store.fetching import read_pieces
 from waypost.store.format import Mode
 from waypost.store.manifest import Manifest
-from waypost.store.packs import Sizes, read_pieces
 from waypost.store.seams import Seams
+from waypost.store.uploading import Sizes
 from waypost.store.waiting import inline
 
 NOW = datetime.datetime(2026, 11, 23, tzinfo=datetime.UTC)

@@ -27,7 +27,6 @@ from waypost.store.info import CheckpointInfo
 from waypost.store.joining import join, require_conditional
 from waypost.store.journal import Journal
 from waypost.store.log import Log, Stamp
-from waypost.store.packs import SIZES, Sizes, Uploaded, Uploads
 from waypost.store.ranks import Leader, Member
 from waypost.store.retention import Retention, to_prune
 from waypost.store.saver import Job, Saver
@@ -36,6 +35,7 @@ from waypost.store.start import IssuedFences, Writer
 from waypost.store.start_point import StartPoint
 from waypost.store.state import State
 from waypost.store.tidying import Tidying
+from waypost.store.uploading import SIZES, Sizes, Uploaded, Uploads
 
 CLOSING_SECONDS: Final = 5.0
 """How long a program's end may take longer because of what was pruned and not deleted yet."""

@@ -17,9 +17,9 @@ from waypost.log import logger
 from waypost.store import keys
 from waypost.store.damage import DamagedError
 from waypost.store.entries import Checkpoint
+from waypost.store.fetching import object_keys
 from waypost.store.journal import Journal
 from waypost.store.keys import Upload
-from waypost.store.packs import object_keys
 from waypost.store.retention import Fact
 from waypost.store.sequences import NOTHING, Sequences
 

@@ -24,9 +24,9 @@ from typing import Final
 
 from waypost.errors import ConfigurationError, StorageError
 from waypost.store import tree
+from waypost.store.fetching import Piece
 from waypost.store.keys import MIB
 from waypost.store.manifest import Manifest
-from waypost.store.packs import Piece
 from waypost.store.tree import Kind, Node
 
 _MARK: Final = "user.waypost.restored"

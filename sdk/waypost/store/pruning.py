@@ -15,11 +15,11 @@ import dataclasses
 from waypost.errors import ConfigurationError, StorageError
 from waypost.store.damage import UnreadableEntryError
 from waypost.store.entries import Checkpoint, Complete, Entry, Fence, Prune
+from waypost.store.fetching import read_pieces
 from waypost.store.history import History, fact_of
 from waypost.store.journal import Journal
 from waypost.store.log import Stamp
 from waypost.store.manifest import Manifest
-from waypost.store.packs import read_pieces
 from waypost.store.reading import Reading
 from waypost.store.retention import Retention, to_prune
 from waypost.store.sequences import NOTHING, Sequences

@@ -23,13 +23,14 @@ from waypost.store import keys
 from waypost.store.calls import TOGETHER, Budget, Calls
 from waypost.store.damage import DamagedError
 from waypost.store.entries import Checkpoint, Complete, Entry, ManifestObject
+from waypost.store.fetching import load_manifest
 from waypost.store.following import FollowedLog
 from waypost.store.group import Group
 from waypost.store.info import CheckpointInfo
 from waypost.store.manifest import Manifest
-from waypost.store.packs import Uploaded, Uploads, load_manifest
 from waypost.store.parts import Call, Part, combined, decode
 from waypost.store.saver import Job
+from waypost.store.uploading import Uploaded, Uploads
 
 T = TypeVar("T")
 

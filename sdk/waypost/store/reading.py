@@ -19,10 +19,10 @@ from waypost.errors import (
 from waypost.log import logger
 from waypost.store.damage import DamagedError, MissingEntryError
 from waypost.store.entries import Checkpoint, Origin
+from waypost.store.fetching import read_manifest
 from waypost.store.journal import Journal
 from waypost.store.log import Log
 from waypost.store.manifest import Manifest
-from waypost.store.packs import read_manifest
 from waypost.store.state import State
 
 T = TypeVar("T")

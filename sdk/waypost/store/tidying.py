@@ -21,10 +21,10 @@ from waypost.store import keys
 from waypost.store.calls import Budget
 from waypost.store.damage import DamagedError
 from waypost.store.entries import Checkpoint
+from waypost.store.fetching import object_keys
 from waypost.store.history import History, read_checkpoint, stub_of
 from waypost.store.journal import Journal
 from waypost.store.keys import Upload
-from waypost.store.packs import object_keys
 
 ONE_TRY: Final = Budget(seconds=10.0, first_pause=60.0, longest_pause=60.0)
 """A request that may take 10 s and isn't repeated: a save may be waiting, and there will be another turn."""

@@ -14,9 +14,9 @@ from waypost.errors import CheckpointPrunedError, CorruptCheckpointError
 from waypost.store.conditional import ConditionalJournal
 from waypost.store.damage import UnreadableEntryError
 from waypost.store.entries import Checkpoint
+from waypost.store.fetching import read_pieces
 from waypost.store.journal import Journal
 from waypost.store.manifest import Manifest
-from waypost.store.packs import read_pieces
 from waypost.store.reading import Reading
 
 MOST_PROBLEMS: Final = 100

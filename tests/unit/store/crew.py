@@ -12,8 +12,8 @@ from tests.unit.store.stepped import BUDGET, Process, SteppedBackend, World
 from waypost.errors import WaypostError
 from waypost.store.calls import Calls
 from waypost.store.entries import Checkpoint
+from waypost.store.fetching import read_manifest, read_pieces
 from waypost.store.group import Group
-from waypost.store.packs import read_manifest, read_pieces
 from waypost.store.tree import Kind
 
 

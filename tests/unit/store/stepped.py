@@ -28,12 +28,12 @@ from waypost.backends.protocol import (
 from waypost.store import keys, parts
 from waypost.store.calls import Budget, Calls
 from waypost.store.entries import Checkpoint, Entry, decode
+from waypost.store.fetching import read_pieces
 from waypost.store.format import Mode, journal_of
 from waypost.store.group import Group
 from waypost.store.handle import WritingHandle
 from waypost.store.info import CheckpointInfo
 from waypost.store.manifest import Manifest
-from waypost.store.packs import SIZES, Sizes, read_pieces
 from waypost.store.reading import Reading
 from waypost.store.resuming import BASE, Resuming, Which
 from waypost.store.retention import Retention
@@ -42,6 +42,7 @@ from waypost.store.seams import Seams
 from waypost.store.sources import Source, look
 from waypost.store.start import IssuedFences, Writer
 from waypost.store.start_point import StartPoint
+from waypost.store.uploading import SIZES, Sizes
 from waypost.store.waiting import inline
 
 BUDGET = Budget(seconds=20.0)
