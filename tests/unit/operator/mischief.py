@@ -207,7 +207,7 @@ class Mischief:
     def check(self) -> None:
         """The invariants, against the truth."""
         assert len(self.alive()) <= 1, f"two pods of one task may run: {self.alive()}"
-        for before, after in self.world.written[self.checked :]:
+        for _, before, after in self.world.written[self.checked :]:
             for number in check_write(before, after):
                 ended = next(entry for entry in after["attempts"] if entry["attempt"] == number)
                 self.check_truth(ended, str(before.get("podUID")))

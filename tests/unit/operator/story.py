@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from datetime import timedelta
 
+from tests.unit.operator.runtime import Runtime
 from tests.unit.operator.tasks import task
-from tests.unit.operator.world import Runtime, World
+from tests.unit.operator.world import World
 from waypost.contract import Document, EventReason, Position
 from waypost_operator.model.decision import (
     Forget,

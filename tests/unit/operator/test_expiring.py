@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
+from tests.unit.operator.server import START
 from tests.unit.operator.story import Story, document
 from tests.unit.operator.tasks import task
-from tests.unit.operator.world import START
 from waypost import contract
 from waypost.contract import Document, EventReason
 from waypost_operator.model.decision import DeleteTask, LookAtTask

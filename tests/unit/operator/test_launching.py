@@ -18,7 +18,7 @@ def test_the_number_is_written_before_the_pod_is_created_and_its_uid_after() -> 
     story = Story()
     story.settle()
     assert story.steps() == ["WriteStatus", "CreatePod", "WriteStatus", "Wait"]
-    (_, first), (_, second) = story.world.written
+    first, second = (write.after for write in story.world.written)
     assert (first["attempt"], first.get("podUID")) == (1, None)
     assert (second["attempt"], second["podUID"]) == (1, "pod-0")
     assert story.pods == ["train-1"]

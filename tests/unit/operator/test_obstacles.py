@@ -6,9 +6,9 @@ from datetime import timedelta
 
 import pytest
 
+from tests.unit.operator.server import START
 from tests.unit.operator.story import Story, document
 from tests.unit.operator.tasks import STORE, task
-from tests.unit.operator.world import START
 from waypost.contract import ConditionReason, EventReason
 from waypost_operator.decide import decide
 from waypost_operator.model.decision import (

@@ -6,8 +6,8 @@ import copy
 
 import pytest
 
+from tests.unit.operator.runtime import CLEANUP_IMAGE
 from tests.unit.operator.tasks import STORE, UID, task
-from tests.unit.operator.world import CLEANUP_IMAGE
 from waypost import contract
 from waypost_operator.model.observed import CleanupImage
 from waypost_operator.model.pod import Pod

@@ -13,8 +13,8 @@ from datetime import datetime, timedelta
 import pytest
 
 from tests.unit.operator.mischief import Mischief
+from tests.unit.operator.runtime import Killed, NoAnswerError, Runtime
 from tests.unit.operator.tasks import UID
-from tests.unit.operator.world import Killed, NoAnswerError, Runtime
 from waypost_operator.model.decision import DeletePod, Step, Wait
 
 SEEDS = range(200)
@@ -183,7 +183,7 @@ def test_the_histories_reach_every_kind_of_end() -> None:
         for _ in range(ACTIONS):
             history.happen()
         beside += len(history.left_behind)
-        for _, status in history.world.written:
+        for _, _, status in history.world.written:
             outcomes |= {entry["outcome"] for entry in status["attempts"] if "outcome" in entry}
             states.add(status["state"])
     wanted = {"Completed", "Preempted", "Recoverable", "Failed", "StorageUnavailable", "Deleted", "Unknown"}

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from tests.unit.operator.server import START
 from tests.unit.operator.story import Story, document
 from tests.unit.operator.tasks import task
-from tests.unit.operator.world import START
 from waypost.contract import ConditionReason, Document, DocumentReason, EventReason, Outcome
 from waypost_operator.model.decision import (
     Wait,

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from datetime import timedelta
 
+from tests.unit.operator.server import START
 from tests.unit.operator.story import Story, document
 from tests.unit.operator.tasks import task
-from tests.unit.operator.world import START
 from waypost.contract import ConditionReason, Document, EventReason, Outcome, Position
 from waypost_operator.model.decision import CreatePod, DeletePod, Wait, WriteStatus
 

@@ -13,8 +13,9 @@ from collections.abc import AsyncIterator, Callable, Coroutine, Generator, Mappi
 from datetime import datetime
 from typing import Any, cast
 
-from tests.unit.operator import world as fake
-from tests.unit.operator.world import START, World
+from tests.unit.operator import server as fake
+from tests.unit.operator.runtime import CLEANUP_IMAGE
+from tests.unit.operator.server import START, Server
 from waypost_operator.model.raw import Json
 from waypost_operator.runtime.apply import Applier
 from waypost_operator.runtime.cache import Cache
@@ -45,9 +46,9 @@ class Request:
 
 
 class Wire:
-    """What the runtime uses of `Client`, over a `World` with a single namespace."""
+    """What the runtime uses of `Client`, over a `Server` with a single namespace."""
 
-    def __init__(self, world: World) -> None:
+    def __init__(self, world: Server) -> None:
         self._world = world
 
     def _request(self, verb: str, name: str, act: Callable[[], fake.Answer]) -> Request:
@@ -96,10 +97,10 @@ class Wire:
 class Process:
     """One operator process. It begins with a whole list, as the real one does, and hears the watch from `behind` on."""
 
-    def __init__(self, world: World, *, behind: int = 0) -> None:
+    def __init__(self, world: Server, *, behind: int = 0) -> None:
         self.world = world
         self.read = max(len(world.log) - behind, 0)
-        self.cache = Cache(fake.CLEANUP_IMAGE)
+        self.cache = Cache(CLEANUP_IMAGE)
         self.queue: KeyQueue[Key] = KeyQueue(clock=lambda: (world.now - START).total_seconds())
         witness, wire = WatchWitness(), cast(Client, Wire(world))
         self._resync = Resync(wire, self.cache, self.queue, witness, self._now)

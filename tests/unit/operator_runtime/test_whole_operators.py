@@ -15,8 +15,8 @@ from datetime import datetime, timedelta
 import pytest
 
 from tests.unit.operator.mischief import Mischief
+from tests.unit.operator.server import START
 from tests.unit.operator.tasks import UID
-from tests.unit.operator.world import START
 from waypost_operator.model.pace import SLACK
 from waypost_operator.model.pod import Pod
 from waypost_operator.runtime.client import REQUEST_SECONDS, Refused
@@ -292,7 +292,7 @@ def test_the_histories_are_as_bad_as_they_should_be() -> None:
             history.happen()
         beside += len(history.left_behind)
         conflicts += history.conflicts
-        for _, status in history.world.written:
+        for _, _, status in history.world.written:
             outcomes |= {entry["outcome"] for entry in status["attempts"] if "outcome" in entry}
     wanted = {"Completed", "Preempted", "Recoverable", "Failed", "StorageUnavailable", "Deleted", "Unknown"}
     assert wanted | {"Suspended", "DeadlineExceeded"} <= outcomes
