@@ -170,7 +170,7 @@ def _build(program: Program, place: str) -> None:
     with locked(f"build-{program.name}"):
         if program.path.exists():  # another process built it while we waited
             return
-        go = _go()
+        go = go_command()
         if program.debian:
             require_packages(program.debian)
         program.path.parent.mkdir(parents=True, exist_ok=True)
@@ -209,7 +209,7 @@ def _running(process: subprocess.Popen[bytes]) -> bool:
     return False
 
 
-def _go() -> str:
+def go_command() -> str:
     """The go command; since 1.21 it gets by itself the toolchain that a go.mod asks for."""
     go = shutil.which("go")
     version = go and subprocess.run([go, "env", "GOVERSION"], capture_output=True, text=True).stdout

@@ -1,0 +1,3 @@
+module waypost.dev/tests/bench/programs/sink
+
+go 1.21
