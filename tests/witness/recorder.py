@@ -48,7 +48,8 @@ class Recorder:
         self._file = file
         self._background = Background(f"recorder-{namespace}")
         self._listed = {kind: threading.Event() for kind in KINDS}
-        self._latest: dict[tuple[str, str], dict[str, Any]] = {}
+        self._latest: dict[str, dict[str, dict[str, Any]]] = {kind: {} for kind in KINDS}
+        """By kind, then by name: who asks for the pods, twenty times a second, doesn't pay for thousands of Events."""
 
     def __enter__(self) -> Recorder:
         self._file.touch()
@@ -72,11 +73,11 @@ class Recorder:
 
     def latest(self, kind: str, name: str) -> dict[str, Any] | None:
         """The object as last seen; None when there is none (any more)."""
-        return self._latest.get((kind, name))
+        return self._latest[kind].get(name)
 
     def all_of(self, kind: str) -> list[dict[str, Any]]:
         """All objects of a kind as last seen, by name."""
-        return [item for (each, _), item in sorted(self._latest.copy().items()) if each == kind]
+        return [item for _, item in sorted(self._latest[kind].copy().items())]
 
     async def _record(self) -> None:
         api = await Api.from_kubeconfig(self._kubeconfig)
@@ -84,7 +85,7 @@ class Recorder:
             async with api.session() as session, asyncio.TaskGroup() as group:
                 for kind, path in KINDS.items():
                     url = f"{api.server}{path.format(self._namespace)}"
-                    watch = _Watch(session, url, kind, lines, self._listed[kind], self._latest)
+                    watch = _Watch(session, url, kind, lines, self._listed[kind], self._latest[kind])
                     group.create_task(watch.forever())
 
 
@@ -98,7 +99,7 @@ class _Watch:
         kind: str,
         lines: TextIO,
         listed: threading.Event,
-        latest: dict[tuple[str, str], dict[str, Any]],
+        latest: dict[str, dict[str, Any]],
     ) -> None:
         self._session, self._url, self._kind, self._lines, self._listed = session, url, kind, lines, listed
         self._latest = latest
@@ -126,9 +127,9 @@ class _Watch:
             objects += page["items"]
             if not page["metadata"].get("continue"):
                 self._write("LIST", objects=[_trimmed(item) for item in objects])
-                present = {(self._kind, item["metadata"]["name"]): item for item in objects}
-                for key in [key for key in self._latest if key[0] == self._kind and key not in present]:
-                    del self._latest[key]
+                present = {item["metadata"]["name"]: item for item in objects}
+                for name in self._latest.keys() - present.keys():
+                    del self._latest[name]
                 self._latest.update(present)
                 return str(page["metadata"]["resourceVersion"])
             query["continue"] = page["metadata"]["continue"]
@@ -160,11 +161,11 @@ class _Watch:
         self._version = event["object"]["metadata"]["resourceVersion"]
         if event["type"] != "BOOKMARK":
             self._write(event["type"], object=_trimmed(event["object"]))
-            key = (self._kind, event["object"]["metadata"]["name"])
+            name = event["object"]["metadata"]["name"]
             if event["type"] == "DELETED":
-                self._latest.pop(key, None)
+                self._latest.pop(name, None)
             else:
-                self._latest[key] = event["object"]
+                self._latest[name] = event["object"]
         return True
 
     def _write(self, event: str, **what: Any) -> None:
