@@ -92,14 +92,21 @@ def rage(scene: Scene, operator: OperatorUnderFire, asked: argparse.Namespace) -
     wait_for("every task to be over", lambda: len(finished(scene)) == len(names), SETTLE_SECONDS)
     print(
         f"deeds: {dict(mischief.done)}, without an answer: {dict(mischief.unclear)}; "
-        f"{len(operator.deaths)} operators and {mischief.api_server_kills} API servers killed"
+        f"{len(operator.deaths)} operators and {len(mischief.api_server_outages)} API servers killed"
     )
-    return settled(scene, names, mischief.deeds) + operator.unexpected_ends
+    outages = [*mischief.api_server_outages, *operator.outages()]
+    return settled(scene, names, mischief.deeds, outages) + operator.unexpected_ends
 
 
-def settled(scene: Scene, names: list[str], deeds: Mapping[str, list[str]]) -> list[str]:
-    """Hold every task against the witnesses; prints the figures and returns the complaints."""
-    complaints = list(scene.history().broken_promises())
+def settled(
+    scene: Scene, names: list[str], deeds: Mapping[str, list[str]], outages: list[tuple[float, float]]
+) -> list[str]:
+    """Hold every task against the witnesses; prints the figures and returns the complaints.
+
+    A task may be without a pod for its backoff and 30 s, not counting the outages that the test itself made.
+    """
+    history = scene.history()
+    complaints = list(history.broken_promises(outages=outages))
     outcomes, apart, lost, redone = Counter[str](), list[str](), 0, 0
     for name in names:
         verdict, outcome = scene.ledger(name), scene.outcome(name)
@@ -107,13 +114,14 @@ def settled(scene: Scene, names: list[str], deeds: Mapping[str, list[str]]) -> l
             complaints.append(f"{name} ended as {outcome}: {scene.status(name).get('message')}")
         complaints += [f"{name}: {sentence}" for sentence in about_the_ledger(name, verdict, deeds)]
         lost, redone = lost + verdict.lost, redone + len(verdict.redone)
-        found = judge(name, scene.status(name), deeds, verdict.runs)
+        exit_codes = {life.name: life.exit_code for life in history.lives(name)}
+        found = judge(name, scene.status(name), deeds, verdict.runs, exit_codes)
         complaints += found.complaints
         outcomes += found.outcomes
         apart += found.apart
     print(f"{len(names)} tasks, {outcomes.total()} attempts: {dict(outcomes)}")
     print(f"steps lost: {lost}; done again, not covered by a save: {redone}")
-    print(f"ends that nobody saw, apart ({len(apart)}): {'; '.join(apart) or 'none'}")
+    print(f"ends that no deed explains, apart ({len(apart)}): {'; '.join(apart) or 'none'}")
     return complaints
 
 

@@ -3,7 +3,8 @@
 The test writes down each deed it did to a pod; the ledger, which the program writes without the SDK, says how the
 program itself ended. From both follows which outcomes an attempt may have, as a set: a pod that was evicted while it
 was about to exit may be either. What the operator could not know, because it was dead while the pod came to its end
-and went, it may call Unknown; those are listed apart.
+and went, it may call Unknown; those are listed apart. So are attempts that found their store out of reach on a machine
+with too much to do, by the exit code 74 that the recorder saw: no deed of the test, and no step of the program.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Any
 
 from tests.witness.ledger import Run, Verdict
@@ -34,7 +36,7 @@ TOTALS: Mapping[str, frozenset[str]] = {
 
 @dataclass
 class Judgement:
-    """What was found about one task; `complaints` are sentences, `apart` the attempts whose end nobody saw."""
+    """What was found about one task; `complaints` are sentences, `apart` the attempts whose end no deed explains."""
 
     outcomes: Counter[str] = field(default_factory=Counter)
     apart: list[str] = field(default_factory=list)
@@ -56,8 +58,17 @@ def allowed(deeds: Iterable[str], runs: Iterable[Run], *, finished_before: bool)
     return frozenset(outcomes)
 
 
-def judge(name: str, status: Json, deeds: Mapping[str, list[str]], runs: Iterable[Run]) -> Judgement:
-    """Hold a finished task's status against the deeds done to its pods (by pod name) and against its ledger."""
+def judge(
+    name: str,
+    status: Json,
+    deeds: Mapping[str, list[str]],
+    runs: Iterable[Run],
+    exit_codes: Mapping[str, int | None] = MappingProxyType({}),
+) -> Judgement:
+    """Hold a finished task's status against the deeds done to its pods and against its ledger.
+
+    `deeds` and the recorded `exit_codes` are by pod name.
+    """
     found, ran = Judgement(), list(runs)
     attempts = status.get("attempts", [])
     for one in attempts:
@@ -71,6 +82,10 @@ def judge(name: str, status: Json, deeds: Mapping[str, list[str]], runs: Iterabl
             continue
         if outcome == Outcome.UNKNOWN and possible:
             found.apart.append(f"{name}-{number}: {', '.join(done) or 'ended by itself'}")
+            continue
+        code = exit_codes.get(contract.pod_name(name, number))
+        if outcome == Outcome.STORAGE_UNAVAILABLE and code == contract.EXIT_STORAGE and not any(r.ending for r in mine):
+            found.apart.append(f"{name}-{number}: its store was out of reach")
             continue
         found.complaints.append(
             f"attempt {number} of {name} is called {outcome} by rule {one.get('rule')} ({one.get('evidence')}), "

@@ -27,7 +27,8 @@ class Mischief:
         """By pod name, in order; a deed whose answer never came is among them, for it may have been done."""
         self.done: Counter[str] = Counter()
         self.unclear: Counter[str] = Counter()
-        self.api_server_kills = 0
+        self.api_server_outages: list[tuple[float, float]] = []
+        """Each from when to when, in wall time."""
         self._threads = [threading.Thread(target=self._pods), threading.Thread(target=self._api_server)]
 
     def start(self) -> None:
@@ -68,7 +69,8 @@ class Mischief:
     def _api_server(self) -> None:
         cluster, dice = self._scene.stage.cluster, self._other_dice
         while not self._over.wait(dice.uniform(*API_SERVER_LIVES_SECONDS)):
+            died = time.time()
             cluster.kill_api_server()
-            self.api_server_kills += 1
             time.sleep(dice.uniform(*API_SERVER_DOWN_SECONDS))
             cluster.start_api_server()
+            self.api_server_outages.append((died, time.time()))

@@ -19,6 +19,14 @@ PORT = 7070
 ACCESS_KEY = "waypost"
 SECRET_KEY = "waypost-secret"  # of a server that only a test's own cluster can reach
 _DATA = "/data"
+_READY = {
+    "httpGet": {"path": HEALTH_PATH, "port": PORT},
+    "periodSeconds": 1,
+    "timeoutSeconds": 10,
+    "failureThreshold": 10,
+}
+"""Ready at once, and not taken out of its Service because two cores that start 200 pods keep it waiting for a second:
+its clients would be refused, where a slow server is what they wait for."""
 
 
 def endpoint(namespace: str) -> str:
@@ -46,7 +54,7 @@ def server_objects(namespace: str, buckets: Sequence[str], node: str | None = No
                 "command": gateway_command("/versitygw", f":{PORT}", _DATA),
                 "env": [{"name": key, "value": value} for key, value in keys.items()],
                 "ports": [{"containerPort": PORT}],
-                "readinessProbe": {"httpGet": {"path": HEALTH_PATH, "port": PORT}, "periodSeconds": 1},
+                "readinessProbe": _READY,
             }
         ],
     }

@@ -32,6 +32,8 @@ class Death:
     life: int
     write: Request | None
     when: When | None
+    at: float
+    """Wall time."""
 
     def __str__(self) -> str:
         return f"life {self.life}: {self.when} {self.write}" if self.write else f"life {self.life}: at random"
@@ -69,6 +71,15 @@ class OperatorUnderFire:
             print(f"-------- the operator under fire\n{self.log.read_text(errors='replace')[-8000:]}")
             print("\n".join(str(request) for request in self.proxy.writes[-40:]))
 
+    def outages(self) -> list[tuple[float, float]]:
+        """When nobody could do anything for a task, in wall time: while the API server was held back, and from each
+        death to the next life's first request."""
+        asked = [request.at for request in self.proxy.requests]
+        found = list(self.proxy.stalls)
+        for death in self.deaths:
+            found.append((death.at, next((at for at in asked if at > death.at), time.time())))
+        return found
+
     @property
     def unexpected_ends(self) -> list[str]:
         """Ends of the operator that nobody ordered: it must survive whatever it meets."""
@@ -80,7 +91,7 @@ class OperatorUnderFire:
             process = self._process
             if process is None or process.poll() is not None:
                 return
-            self.deaths.append(Death(self.life, write, when))
+            self.deaths.append(Death(self.life, write, when, time.time()))
             process.send_signal(signal.SIGKILL)
             process.wait()
 

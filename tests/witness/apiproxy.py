@@ -71,6 +71,9 @@ class ApiProxy:
         self._may_pass.set()
         self._lock = threading.Lock()
         self._requests: list[Request] = []
+        self._stalled_at: float | None = None
+        self.stalls: list[tuple[float, float]] = []
+        """Those that are over, each from when to when."""
         self.on_write: Strike | None = None
         self.port = 0
         self._writing: set[asyncio.Future[web.StreamResponse]] = set()
@@ -117,11 +120,17 @@ class ApiProxy:
 
     def stall(self) -> None:
         """Hold every request and every byte of every watch until `release`."""
-        self._may_pass.clear()
+        with self._lock:
+            self._stalled_at = self._stalled_at or time.time()
+            self._may_pass.clear()
 
     def release(self) -> None:
         """Let everything pass again."""
-        self._may_pass.set()
+        with self._lock:
+            self._may_pass.set()
+            if self._stalled_at is not None:
+                self.stalls.append((self._stalled_at, time.time()))
+            self._stalled_at = None
 
     async def _start(self) -> None:
         self._api = await Api.from_kubeconfig(self._upstream_kubeconfig)

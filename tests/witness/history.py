@@ -88,6 +88,18 @@ class Gap:
         return self.end - self.start
 
 
+def _covered(gap: Gap, outages: Collection[tuple[float, float]]) -> float:
+    """Seconds of the gap that lie in outages, which may overlap."""
+    seconds, until = 0.0, gap.start
+    for start, end in sorted(outages):
+        end = min(end, gap.end)
+        start = max(start, until)
+        if end > start:
+            seconds += end - start
+            until = end
+    return seconds
+
+
 def task_container(pod: dict[str, Any]) -> str:
     """Name of the task container: the annotation that kubectl uses too, else the first container."""
     annotations = pod["metadata"].get("annotations") or {}
@@ -119,10 +131,13 @@ class History:
         uids = {life.uid for life in self.tasks.values() if life.name == task}
         return sorted((pod for pod in self.pods.values() if pod.task_uid in uids), key=lambda pod: pod.created)
 
-    def broken_promises(self, left_behind: Collection[str] = ()) -> list[str]:
+    def broken_promises(
+        self, left_behind: Collection[str] = (), outages: Collection[tuple[float, float]] = ()
+    ) -> list[str]:
         """One sentence for each moment at which two pods lived or a task was left alone; empty = all kept.
 
         `left_behind` are names of pods beside which a test lets another one live: their machine was cut off.
+        `outages` are stretches in which a test let nobody do anything: they don't count towards a gap.
         """
         sentences = [
             f"two pods of task {self._task_name(overlap.task_uid)} alive at {overlap.at:.3f}: {', '.join(overlap.pods)}"
@@ -133,7 +148,7 @@ class History:
             f"task {gap.task} had no pod for {gap.seconds:.1f} s after {gap.after or 'its creation'} "
             f"(allowed: {gap.allowed:.1f} s)"
             for gap in self.gaps
-            if gap.seconds > gap.allowed
+            if gap.seconds - _covered(gap, outages) > gap.allowed
         ]
         return sentences
 

@@ -51,6 +51,14 @@ def test_an_end_that_nobody_saw_is_listed_apart() -> None:
     assert (found.complaints, found.apart) == ([], ["t-1: evict"])
 
 
+def test_a_store_out_of_reach_is_listed_apart_if_the_exit_code_was_seen() -> None:
+    said = status("StorageUnavailable", "Completed")
+    runs = [run(2, finished=True)]
+    found = judge("t", said, {}, runs, {"t-1": 74, "t-2": 0})
+    assert (found.complaints, found.apart) == ([], ["t-1: its store was out of reach"])
+    assert judge("t", said, {}, runs, {"t-1": 1, "t-2": 0}).complaints, "the operator says so, the pod didn't"
+
+
 def test_only_a_pod_deleted_by_force_may_do_a_step_after_its_successor_resumed() -> None:
     line = '{"at":%s,"number":%s,"run":"%s","attempt":%s,"pod":"p","word":"%s","step":%s}\n'
     text = "".join(

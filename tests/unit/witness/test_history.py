@@ -117,6 +117,18 @@ def test_a_task_left_without_a_pod_for_longer_than_its_backoff_is_reported() -> 
     assert "after train-1" in sentence
 
 
+def test_what_a_test_itself_kept_from_being_done_is_no_gap() -> None:
+    first = pod_lines("exit75-a", 1, 100.0)
+    end = last_of(first)
+    late = end + 10 + GAP_SECONDS + 6.0
+    history = History(
+        [task_line(100.0, "ADDED"), *first, *pod_lines("exit75-a", 2, late), task_line(late + 7, succeeded="False")]
+    )
+    assert history.broken_promises(outages=[(end + 2.0, end + 6.0), (end + 3.0, end + 10.0), (90.0, 95.0)]) == []
+    assert history.broken_promises(outages=[(end + 2.0, end + 4.0), (end + 3.0, end + 5.0)]) != [], "counted twice"
+    assert history.broken_promises(outages=[(late, late + 50.0), (0.0, end)]) != [], "that was another time"
+
+
 def test_a_longer_gap_is_allowed_after_several_ends_without_progress() -> None:
     lines, at = [task_line(100.0, "ADDED", initial=20)], 100.0
     for attempt, wait in ((1, 15.0), (2, 35.0), (3, 75.0), (4, 0.0)):
