@@ -145,13 +145,11 @@ class Stand:
         for kind in dict.fromkeys(subject.kind for subject in self.subjects):
             pairs = [pair for one in self.subjects if one.kind == kind for pair in relaunches(lives(record, one.name))]
             rows.append(_row(kind, pairs))
-        first = relaunches(lives(record, self.subjects[0].name))
-        if len(first) >= 20:
-            early, late = (statistics.median(pair[0] for pair in part) for part in (first[:10], first[-10:]))
-            rows.append("")
-            rows.append(
-                f"One task: {len(first)} relaunches; median of the first ten {_ms(early)}, of the last ten {_ms(late)}."
-            )
+        rows.append("")
+        for one in self.subjects[:2]:
+            times = [pair[0] for pair in relaunches(lives(record, one.name))]
+            tens = [statistics.median(times[start : start + 10]) for start in range(0, len(times) - 9, 10)]
+            rows.append(f"{one.name}: {len(times)} relaunches, the median of each ten: {', '.join(map(_ms, tens))}.")
         by_number = [
             [pair[0] for pair in relaunches(lives(record, one.name))] for one in self.subjects if one.kind == "Job"
         ]
