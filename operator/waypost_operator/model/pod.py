@@ -53,6 +53,12 @@ class Pod:
         return str(mapping(self.raw, "metadata").get("uid", ""))
 
     @property
+    def version(self) -> int:
+        """`metadata.resourceVersion`. Of two pods of one name, one after the other, the later one's is the larger."""
+        text = str(mapping(self.raw, "metadata").get("resourceVersion") or "")
+        return int(text) if text.isascii() and text.isdigit() else 0
+
+    @property
     def labels(self) -> Mapping[str, Any]:
         return mapping(self.raw, "metadata", "labels")
 

@@ -102,9 +102,9 @@ def _store(s: Situation) -> Decision:
     if any(pod.ended is not None and pod.ended.exit_code == 0 for pod in known):
         done = f"the checkpoints of task {s.observed.name} in {_uri(s)} are deleted"
         return finalizer.release(s.observed, done, TaskEvent("Normal", EventReason.CHECKPOINTS_DELETED, done))
-    for pod in known:
-        if (s.observed.over(pod) or pod.ended) and pod.uid != record.failed_pod_uid:
-            return _failed(s, record, pod)
+    last = max(known, key=lambda pod: pod.version, default=None)  # those before it were booked before it was created
+    if last is not None and (s.observed.over(last) or last.ended) and last.uid != record.failed_pod_uid:
+        return _failed(s, record, last)
     there = s.observed.pod_named(name)
     if there is not None and there.uid in s.observed.missing:
         return Decision(LookAtPod(there.name, there.uid), f"pod {there.name} is said to be gone")
@@ -161,7 +161,7 @@ def _try_again(s: Situation, record: Cleanup, there: Pod | None) -> Decision:
     start = max(policy.next_try(record), _unrecorded_shows(s, record))
     if s.now < start:
         return Decision(Wait(), f"{record.message}; next try at {timestamp(start)}", _until(s, start))
-    if s.observed.absent.get(s.pod_name, NO_TIME) < _unrecorded_shows(s, record):
+    if _name_looked_at(s) < _unrecorded_shows(s, record):
         return Decision(LookAtPod(s.pod_name), f"was pod {s.pod_name} created before the task's deletion was seen?")
     if there is not None and there.owned_by(s.observed.uid):
         if there.deletion is None:
@@ -176,6 +176,13 @@ def _unrecorded_shows(s: Situation, record: Cleanup) -> datetime:
     """When it can be told for sure whether the current attempt has a pod, although status knows of none."""
     recorded = not s.status.attempt or s.status.pod_uid or s.attempt.finished
     return NO_TIME if recorded else policy.settled(record)
+
+
+def _name_looked_at(s: Situation) -> datetime:
+    """When a live look last told what stands under the name of the current attempt's pod. One that has ended, or is
+    somebody else's, tells as much as none: beside it ours can't be."""
+    there = s.observed.pod_named(s.pod_name)
+    return s.observed.absent.get(s.pod_name, NO_TIME) if there is None else there.looked_at or NO_TIME
 
 
 def _name_taken(s: Situation, record: Cleanup, there: Pod, end: datetime) -> Decision:

@@ -20,6 +20,7 @@ from waypost_operator.model.decision import (
     LookAtNode,
     LookAtPod,
     LookAtTask,
+    Step,
     TaskEvent,
     Wait,
     WriteFinalizers,
@@ -161,6 +162,10 @@ class Runtime:
             if isinstance(decision.step, Wait) or self.task is None:
                 return decision
         raise AssertionError(f"{most} steps without coming to rest: {[d.why for d in self.decisions[-10:]]}")
+
+    def next_step(self) -> Step:
+        """What it would do now."""
+        return decide(self.observe()).step
 
     def step(self) -> Decision:
         """One decision, carried out."""

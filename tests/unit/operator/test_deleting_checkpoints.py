@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 import pytest
 
 from tests.unit.operator.story import Story
@@ -9,7 +11,7 @@ from tests.unit.operator.tasks import STORE, UID, task
 from tests.unit.operator.world import World
 from waypost import contract
 from waypost.contract import EventReason
-from waypost_operator.model.decision import Forget, Wait, WriteFinalizers
+from waypost_operator.model.decision import CreatePod, Forget, Wait, WriteFinalizers
 from waypost_operator.model.raw import Json
 from waypost_operator.specs import pod as specs
 
@@ -181,6 +183,33 @@ def test_a_pod_that_no_watch_has_shown_is_looked_for_before_the_cleanup() -> Non
     assert CLEANUP in story.pods
 
 
+@pytest.mark.parametrize("whose", ["a namesake's, still terminating", "its own, ended before it was recorded"])
+def test_any_other_pod_under_the_name_of_an_unrecorded_one_says_enough(whose: str) -> None:
+    story = deleting()
+    story.world.refuse_creates = (500, "etcd")
+    story.settle()
+    story.world.refuse_creates = None
+    owner = controller_reference(story)
+    body = {
+        "metadata": {"name": "train-1", "namespace": "ml", "ownerReferences": [owner]},
+        "spec": {"terminationGracePeriodSeconds": 600, "containers": [{"name": "main"}]},
+    }
+    if whose.startswith("a namesake"):
+        owner |= {"uid": "another"}
+        story.world.create_pod(body)
+        story.world.bind("train-1", "node-1")
+        story.world.delete_pod("train-1", story.world.pods["train-1"]["metadata"]["uid"])
+    story.world.ask_to_delete_task()
+    story.settle()
+    if whose.startswith("its own"):
+        story.world.create_pod(body)
+        story.world.exit("train-1", 1)
+    story.pass_time(seconds=20)
+    assert "train-1" in story.pods
+    assert CLEANUP in story.pods
+    assert story.steps().count("LookAtPod") <= 2
+
+
 def test_a_task_that_never_started_goes_at_once() -> None:
     story = deleting()
     story.operator.step()
@@ -293,6 +322,22 @@ def test_a_failed_cleanup_is_tried_again_with_a_growing_wait() -> None:
     story.world.exit(CLEANUP, 0)
     story.settle()
     assert gone(story)
+
+
+def test_a_cleanup_pod_whose_create_went_unanswered_and_that_failed_at_once_is_counted_once() -> None:
+    story = with_cleanup_pod()
+    fail(story)
+    story.world.now += timedelta(seconds=11)
+    for _ in range(20):
+        story.operator.watch()
+        step = story.operator.next_step()
+        if isinstance(step, CreatePod):
+            break
+        story.operator.step()
+    assert isinstance(step, CreatePod)
+    story.world.create_pod(step.body)
+    fail(story)
+    assert story.status["cleanup"]["failures"] == 2
 
 
 def test_a_cleanup_pod_that_vanished_is_a_failed_one() -> None:
