@@ -1,72 +1,117 @@
-"""All that may happen to one task, at random, and what must hold all the same.
+"""All that may happen to a task, and to those that take its place under its name, at random.
 
-Kubelets, evictions, deletions, machines that are lost or cut off, refused creates, spec edits: every method is one
-action on the `World`, drawn by a seed. The invariants are checked against that truth, never against what an operator
-believes. Which operator acts on the world, the decisions alone or the whole runtime, is the business of who inherits.
+Kubelets, evictions, deletions, machines that are lost or cut off, refused creates, users who edit, suspend, delete and
+apply again: every method in the table is one action on the `World`, drawn by a seed. Which operator acts on the world,
+the decisions alone or the whole runtime, is the business of who inherits; so is how often what happens.
 """
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from datetime import datetime, timedelta
 from random import Random
-from typing import Any
+from typing import Any, ClassVar
 
+from tests.unit.operator.promises import CLEANUP, FOREIGN, Promises
 from tests.unit.operator.tasks import UID, task
-from tests.unit.operator.world import World
 from waypost.contract import Document, DocumentReason, Position
-from waypost_operator.model.pod import Pod
 from waypost_operator.model.raw import Json
 
-SILENCE = timedelta(seconds=120)
-"""spec.replaceUnreachableAfterSeconds by default."""
+FOREGROUND = "foregroundDeletion"
+ACTIONS: Mapping[str, int] = {
+    # operators
+    "operate": 30,
+    "deliver": 14,
+    "deliver_all": 6,
+    "break_watch": 2,
+    "sweep": 2,
+    "restart": 2,
+    "carry_out_late": 2,
+    # pods and nodes
+    "move_on": 20,
+    "pass_time": 10,
+    "evict": 4,
+    "shut_down": 3,
+    "lose_sight": 2,
+    "delete": 2,
+    "vanish": 1,
+    "collect_ended": 3,
+    "change_node": 1,
+    "cut_off": 5,
+    "hear_again": 1,
+    "refuse": 1,
+    # users
+    "edit": 1,
+    "suspend_or_resume": 1,
+    "change_ttl": 1,
+    "change_policy": 1,
+    "delete_task": 1,
+    "replace_task": 2,
+    "delete_namespace": 1,
+}
+"""How often what happens, in parts of them all; each is a method."""
 
 
-class Mischief:
-    """One world, and its accidents."""
+class Mischief(Promises, ABC):
+    """One history of one name."""
 
-    looked_within = timedelta(seconds=10)
-    """How old the live looks may be by which a pod of a silent machine is left behind."""
+    actions: ClassVar[Mapping[str, int]] = ACTIONS
+    delete_odds = 0.25
+    """Of a task to have deletionPolicy Delete."""
 
     def __init__(self, seed: int) -> None:
         self.dice = Random(seed)
-        limits = self.limits_of_time()
-        body = task(max_failures=self.dice.choice([0, 2, 5]), initial_seconds=2, max_seconds=30, **limits)
-        self.world = World(body)
+        super().__init__(self.new_task(UID))
+        if self.finalizers:
+            self.held.add(UID)
         self.step = 0
-        self.checked = 0
         self.calm = False
-        self.late: set[str] = set()
-        """UIDs of pods made by a create that was right when it was sent, and was carried out long after."""
-        self.left_behind: set[str] = set()
-        """UIDs of pods of a machine that was silent for long enough: another pod was rightly created beside them."""
-        self.silent: dict[str, tuple[datetime, datetime | None]] = {}
-        """By node: since when nothing was heard of it, and until when."""
         self.going_down: set[str] = set()
         """Pods in the middle of a graceful node shutdown."""
         self.trail: list[str] = []
-        self.asked_to_suspend = False
 
-    # --- what may happen -------------------------------------------------------------------------------------
+    def happen(self) -> None:
+        """One random action of anybody."""
+        if self.world.task is None and self.dice.random() < 0.1:
+            self.apply_again()
+        action = self.dice.choices(list(self.actions), list(self.actions.values()))[0]
+        self.trail.append(action)
+        getattr(self, action)()
+        self.check()
+
+    def play(self, actions: int) -> None:
+        """A whole history; what breaks a promise says what came before it."""
+        try:
+            for _ in range(actions):
+                self.happen()
+            self.come_to_rest()
+        except AssertionError as error:
+            error.add_note(f"last actions: {' '.join(self.trail[-40:])}")
+            raise
+
+    # --- pods and their machines -----------------------------------------------------------------------------
     def pass_time(self) -> None:
         self.world.now += timedelta(seconds=self.dice.choice([0.01, 1, 5, 31, 90]))
         self.kubelets()
 
     def kubelets(self) -> None:
-        """Pods whose grace is over are killed and go; a node's shutdown comes to its end."""
+        """Pods whose grace is over are killed and go; a node's shutdown comes to its end; garbage is collected."""
         for name in self.going_down & set(self.within_reach()):
             self.world.end_shutdown(name)
         self.going_down.clear()
-        for name, raw in list(self.world.pods.items()):
-            pod = Pod(raw, self.world.now)
+        for name in list(self.world.pods):
+            pod = self.pod(name)
             if pod.deletion and pod.deletion <= self.world.now and (pod.terminal or not self.is_silent(pod)):
                 if not pod.terminal and pod.running:
                     self.world.exit(name, 137)
                 self.world.remove(name)
+        self.collect_garbage()
 
     def move_on(self) -> None:
-        """A pod takes the next step of an ordinary life."""
+        """Every pod takes the next step of an ordinary life."""
         for name in self.within_reach():
-            pod = Pod(self.world.pods[name], self.world.now)
+            pod = self.pod(name)
             if not pod.node:
                 self.world.bind(name, self.dice.choice(["node-1", "node-2"]))
             elif name in self.going_down:
@@ -78,10 +123,11 @@ class Mischief:
                 self.world.run(name)
             else:
                 self.end(name)
+        self.clean_up()
 
     def end(self, name: str) -> None:
         """The program ends by itself."""
-        pod = Pod(self.world.pods[name], self.world.now)
+        pod = self.pod(name)
         attempt = int(name.rpartition("-")[2])
         code = self.dice.choice([0, 1, 75, 74, 75, 1])
         self.step += self.dice.randint(0, 1)
@@ -100,10 +146,31 @@ class Mischief:
         straggles = "Running" if self.dice.random() < 0.3 else None
         self.world.exit(name, code, document if self.dice.random() < 0.8 or code == 0 else None, phase=straggles)
 
+    def clean_up(self) -> None:
+        """The clean-up pod takes a step; from its start on it deletes."""
+        if CLEANUP not in self.world.pods:
+            return
+        pod = self.pod(CLEANUP)
+        owner = str(pod.controller.get("uid"))
+        if pod.terminal or self.is_silent(pod):
+            return
+        if not pod.node:
+            self.world.bind(CLEANUP, self.dice.choice(["node-1", "node-2"]))
+        elif not pod.running:
+            beside = self.beside(owner)
+            assert not beside, f"the store is deleted while {beside} may still write"
+            self.world.run(CLEANUP)
+        else:
+            code = 0 if self.calm else self.dice.choice([0, 1, 74])
+            if code == 0:
+                self.store_gone.add(owner)
+            self.seen[f"clean-up ended {code}"] += 1
+            self.world.exit(CLEANUP, code, phase="Running" if self.dice.random() < 0.2 else None)
+
     def evict(self) -> None:
         """A disruption; the program may exit with anything, 0 included, and is not complete."""
-        for name in self.world.alive(UID):
-            pod = Pod(self.world.pods[name], self.world.now)
+        for name in self.world.may_run:
+            pod = self.pod(name)
             if pod.deletion:
                 continue
             self.world.disrupt(name, self.dice.choice(["EvictionByEvictionAPI", "DeletionByTaintManager"]))
@@ -115,7 +182,7 @@ class Mischief:
 
     def shut_down(self) -> None:
         for name in self.within_reach():
-            if Pod(self.world.pods[name], self.world.now).running:
+            if self.pod(name).running:
                 self.world.shut_down(name)
                 self.going_down.add(name)
 
@@ -124,8 +191,8 @@ class Mischief:
             self.world.lose_sight(name)
 
     def delete(self) -> None:
-        for name in self.world.alive(UID):
-            self.world.delete_pod(name, self.world.pods[name]["metadata"]["uid"])
+        for name in self.world.may_run:
+            self.world.delete_pod(name, self.pod(name).uid)
 
     def vanish(self) -> None:
         """Forced deletion, or its node and the pod collector."""
@@ -133,8 +200,8 @@ class Mischief:
             self.world.remove(name)
 
     def collect_ended(self) -> None:
-        for name, raw in list(self.world.pods.items()):
-            if Pod(raw, self.world.now).terminal:
+        for name in list(self.world.pods):
+            if self.pod(name).terminal:
                 self.world.remove(name)
 
     def change_node(self) -> None:
@@ -146,8 +213,8 @@ class Mischief:
         if "node-1" not in self.silent or self.silent["node-1"][1] is not None:
             self.world.cut_off("node-1")
             self.silent["node-1"] = (self.world.now, None)
-        for name in self.world.alive(UID):
-            pod = Pod(self.world.pods[name], self.world.now)
+        for name in self.world.may_run:
+            pod = self.pod(name)
             if pod.node == "node-1" and not pod.deletion and self.dice.random() < 0.8:
                 self.world.disrupt(name, "DeletionByTaintManager")
         self.world.now += timedelta(seconds=self.dice.choice([1, 60, 115, 125]))
@@ -158,103 +225,191 @@ class Mischief:
         if "node-1" in self.silent and self.silent["node-1"][1] is None:
             self.silent["node-1"] = (self.silent["node-1"][0], self.world.now)
 
+    def within_reach(self) -> list[str]:
+        """Pods of attempts that may still run, and of which a kubelet tells."""
+        return [name for name in self.world.may_run if not self.is_silent(self.pod(name))]
+
+    # --- the API server and the garbage collector --------------------------------------------------------------
     def refuse(self) -> None:
         self.world.refuse_creates = self.dice.choice([None, None, (403, "quota"), (500, "etcd"), (422, "bad image")])
 
+    def collect_garbage(self) -> None:
+        """What the garbage collector, the namespace's, and who else holds a task do, once they come to it."""
+        foreground = FOREGROUND in self.finalizers
+        for name in list(self.world.pods):
+            pod = self.pod(name)
+            orphan = not pod.owned_by(self.uid)
+            if (orphan or foreground or self.world.namespace_terminating) and not pod.deletion:
+                self.world.delete_pod(name, pod.uid)
+        if foreground and not any(self.pod(name).owned_by(self.uid) for name in self.world.pods):
+            self.world.collect(FOREGROUND)
+        if self.finalizers == [FOREIGN] and self.deleting(self.uid) and (self.calm or self.dice.random() < 0.3):
+            self.held.discard(self.uid)
+            self.world.collect(FOREIGN)
+
+    # --- users -------------------------------------------------------------------------------------------------
+    def new_task(self, uid: str) -> Json:
+        """A task with limits of time, each with some odds; now and then held by somebody else."""
+        short_and_long = {
+            "activeDeadlineSeconds": (30, 300),
+            "attemptDeadlineSeconds": (20, 200),
+            "pendingDeadlineSeconds": (2, 20),
+        }
+        limits: dict[str, Any] = {
+            limit: self.dice.choice(either) for limit, either in short_and_long.items() if self.dice.random() < 0.08
+        }
+        if self.dice.random() < 0.3:
+            limits["ttlSecondsAfterFinished"] = self.dice.choice([0, 20, 300])
+        policy = "Delete" if self.dice.random() < self.delete_odds else "Retain"
+        limits["checkpoint"] = {"uri": "s3://bucket/runs", "deletionPolicy": policy}
+        failures = self.dice.choice([0, 2, 5])
+        body = task(uid=uid, max_failures=failures, initial_seconds=2, max_seconds=30, **limits)
+        if self.dice.random() < 0.15:
+            body["metadata"]["finalizers"] = [FOREIGN]
+        return body
+
     def edit(self) -> None:
         self.world.refuse_creates = None
-        self.world.edit_spec(container="main")
+        self.change_spec(container="main")
 
     def suspend_or_resume(self) -> None:
-        assert self.world.task is not None
-        self.asked_to_suspend = True
-        self.world.edit_spec(suspend=not self.world.task["spec"].get("suspend", False))
+        if self.world.task is not None:
+            self.suspended.add(self.uid)
+            self.change_spec(suspend=not self.world.task["spec"].get("suspend", False))
 
-    def limits_of_time(self) -> dict[str, Any]:
-        """Deadlines of the task, each with some odds."""
-        short_and_long = {"activeDeadline": (30, 300), "attemptDeadline": (20, 200), "pendingDeadline": (2, 20)}
-        chosen = [limit for limit in short_and_long if self.dice.random() < 0.08]
-        return {f"{limit}Seconds": self.dice.choice(short_and_long[limit]) for limit in chosen}
+    def change_ttl(self) -> None:
+        self.change_spec(ttlSecondsAfterFinished=self.dice.choice([None, 0, 20, 300]))
 
-    # --- the truth about pods --------------------------------------------------------------------------------
-    def within_reach(self) -> list[str]:
-        """Pods that may still run, and of which a kubelet tells."""
-        names = self.world.alive(UID)
-        return [name for name in names if not self.is_silent(Pod(self.world.pods[name], self.world.now))]
+    def change_policy(self) -> None:
+        policy = self.dice.choice(["Delete", "Delete", "Retain"])
+        self.change_spec(checkpoint={"uri": "s3://bucket/runs", "deletionPolicy": policy})
 
-    def is_silent(self, pod: Pod) -> bool:
-        return pod.node in self.silent and self.silent[pod.node][1] is None
+    def change_spec(self, **changes: object) -> None:
+        if self.world.task is not None:
+            self.world.edit_spec(**changes)
 
-    def may_be_left(self, pod: Pod) -> bool:
-        """By the truth of the last moments: past its grace, on a machine that had been silent for long enough."""
-        since, until = self.silent.get(pod.node, (self.world.now, None))
-        seen = until or self.world.now
-        long_enough = seen - since >= SILENCE and self.world.now - seen <= self.looked_within
-        return long_enough and pod.deletion is not None and pod.deletion <= self.world.now
+    def delete_task(self) -> None:
+        if not self.deleting(self.uid) and self.dice.random() < 0.4:
+            self.world.ask_to_delete_task(*([FOREGROUND] if self.dice.random() < 0.3 else []))
 
-    def alive(self) -> list[str]:
-        """Pods that may still run, but for those that no operator could know of and those rightly left behind."""
-        excused = self.late | self.left_behind
-        return [name for name in self.world.alive(UID) if self.world.pods[name]["metadata"]["uid"] not in excused]
+    def replace_task(self) -> None:
+        """`kubectl replace --force`: the namesake comes while its predecessor's pods are still there."""
+        if not self.deleting(self.uid):
+            self.world.ask_to_delete_task()
+        self.apply_again()
 
-    def created_beside(self, others: list[str]) -> list[str]:
-        """A pod was created while these may run: those that may not be left behind; the rest are remembered."""
-        pods = [Pod(self.world.pods[name], self.world.now) for name in others]
-        self.left_behind |= {pod.uid for pod in pods if self.may_be_left(pod)}
-        return [pod.name for pod in pods if not self.may_be_left(pod)]
+    def apply_again(self) -> None:
+        """A task of the same name, where none is."""
+        if self.world.task is not None or self.world.namespace_terminating:
+            return
+        uid = f"{len(self.uids):08d}{UID[8:]}"
+        self.seen["namesake"] += 1
+        if self.world.may_run:
+            self.seen["namesake while a pod of the old task may run"] += 1
+        self.world.apply_again(self.new_task(uid))
+        self.uids.append(uid)
+        if self.finalizers:
+            self.held.add(uid)
 
-    # --- what must hold --------------------------------------------------------------------------------------
-    def check(self) -> None:
-        """The invariants, against the truth."""
-        assert len(self.alive()) <= 1, f"two pods of one task may run: {self.alive()}"
-        for _, before, after in self.world.written[self.checked :]:
-            for number in check_write(before, after):
-                ended = next(entry for entry in after["attempts"] if entry["attempt"] == number)
-                self.check_truth(ended, str(before.get("podUID")))
-        self.checked = len(self.world.written)
+    def delete_namespace(self) -> None:
+        if not self.deleting(self.uid) and self.dice.random() < 0.1:
+            self.world.namespace_terminating = True
+            self.world.ask_to_delete_task()
 
-    def check_truth(self, ended: Json, judged: str) -> None:
-        """The verdict about an attempt, on the pod of that UID, against what really happened to its pods."""
-        name = f"train-{ended['attempt']}"
-        uids = {pod["metadata"]["uid"] for pod in self.world.created if pod["metadata"]["name"] == name}
-        assert uids, f"{name} was judged and never created"
-        if ended["outcome"] == "Completed":
-            assert uids & self.world.completed, f"{name} is called complete and never was"
-        if ended["outcome"] == "Failed":
-            assert uids & self.world.failed, f"{name} is called a failure and was none: {ended['evidence']}"
-        if ended["outcome"] in ("Suspended", "DeadlineExceeded"):
-            assert "stopping" in ended, f"{name} was stopped by the operator, and no order stands anywhere"
-        if ended["outcome"] == "Suspended":
-            assert self.asked_to_suspend, f"{name} is called suspended and nobody asked for it"
-        present = self.world.pods.get(name)
-        if present is not None and present["metadata"]["uid"] == judged and judged not in self.left_behind:
-            pod = Pod(present, self.world.now)
-            over = pod.terminal or pod.ended
-            assert over or self.may_be_left(pod), f"{name} was judged while it ran"
+    # --- the end -----------------------------------------------------------------------------------------------
+    def come_to_rest(self) -> None:
+        """No more mischief: the task must reach its end by nothing but time, the watch and the periodic list."""
+        self.calm = True
+        self.world.refuse_creates = None
+        self.hear_again()
+        self.world.nodes["node-1"] = "ready"
+        self.carry_out_late()
+        if any(entry["reason"] == "TemplateInvalid" for entry in self.world.status.get("conditions", [])):
+            self.change_spec()
+        self.wake_operators()
+        for _ in range(400):
+            self.let_operators_work()
+            self.check()
+            if self.at_rest():
+                return
+            held_up = self.world.status.get("state") == "Suspended" and not self.deleting(self.uid)
+            if held_up and not self.world.alive(self.uid):
+                self.change_spec(suspend=False)
+                continue
+            if self.caught_up() and not self.deleting(self.uid):
+                self.not_alone()
+                self.strays_are_on_their_way_out()
+            self.kubelets()
+            self.move_on()
+            self.check()
+            if self.caught_up():
+                self.world.now = max(self.next_due() or self.world.now, self.world.now + timedelta(seconds=1))
+        raise AssertionError(f"no end in sight: {self.world.task}, {list(self.world.pods)}")
 
+    def at_rest(self) -> bool:
+        """The task is over and stays, or it is gone and forgotten; nothing of it, or of those before it, may run."""
+        if self.world.may_run or not self.caught_up():
+            return False
+        if self.world.task is None:
+            assert not self.kept_in_mind(), "an operator keeps what it knows of a task that is gone"
+            return True
+        stays = self.world.task["spec"].get("ttlSecondsAfterFinished") is None and not self.deleting(self.uid)
+        return stays and self.world.status.get("state") in ("Succeeded", "Failed")
 
-def check_write(before: Json, after: Json) -> list[int]:
-    """Counts change only in the write that sets `finished` of exactly one attempt; an end stays as it was judged.
+    def not_alone(self) -> None:
+        """An unfinished task has a pod, or a time at which somebody looks at it again."""
+        assert self.world.alive(self.uid) or self.next_due(), f"left alone: {self.world.status}"
 
-    Returns the numbers of the attempts that this write ended.
-    """
-    ended_before = {entry["attempt"]: entry for entry in before.get("attempts", []) if "finished" in entry}
-    ended_after = {entry["attempt"]: entry for entry in after.get("attempts", []) if "finished" in entry}
-    assert all(ended_after.get(number, entry) == entry for number, entry in ended_before.items()), "judged twice"
-    newly = sorted(set(ended_after) - set(ended_before))
-    nothing = {"attempts": 0, "preemptions": 0, "failures": 0, "freeRetries": 0}
-    old, new = before.get("counts", nothing), after["counts"]
-    if not newly:
-        assert old == new, f"counts changed without an end: {old} -> {new}"
-    else:
-        assert len(newly) == 1
-        assert new["attempts"] == old["attempts"] + 1
-        raised = [name for name in ("preemptions", "failures", "freeRetries") if new[name] != old[name]]
-        assert len(raised) <= 1
-        assert all(new[name] == old[name] + 1 for name in raised)
-        outcome = ended_after[newly[0]]["outcome"]
-        assert "failures" not in raised or outcome in ("Failed", "Recoverable"), f"{outcome} counts as a failure"
-    assert after["attempt"] >= before.get("attempt", 0), "attempt numbers never fall"
-    if after["attempt"] == before.get("attempt") and before.get("podUID"):
-        assert after.get("podUID") == before["podUID"], "a recorded UID never changes"
-    return newly
+    def strays_are_on_their_way_out(self) -> None:
+        """Once all was told, what may still run and isn't the current attempt's has been asked to stop."""
+        for name in set(self.world.alive(self.uid)) - {f"train-{self.world.status.get('attempt')}"}:
+            assert self.pod(name).deletion, f"{name} is left running"
+
+    # --- operators ---------------------------------------------------------------------------------------------
+    @abstractmethod
+    def operate(self) -> None:
+        """An operator takes a few steps, and may die of any."""
+
+    @abstractmethod
+    def deliver(self) -> None:
+        """The watch tells a little."""
+
+    @abstractmethod
+    def deliver_all(self) -> None:
+        """The watch tells all there is to tell."""
+
+    @abstractmethod
+    def break_watch(self) -> None:
+        """What happened meanwhile is never told."""
+
+    @abstractmethod
+    def sweep(self) -> None:
+        """An operator lists everything."""
+
+    @abstractmethod
+    def restart(self) -> None:
+        """The next operator starts from a list that may be old."""
+
+    @abstractmethod
+    def carry_out_late(self) -> None:
+        """A create that got no answer is carried out after all, if its name is free."""
+
+    @abstractmethod
+    def wake_operators(self) -> None:
+        """Faults end; every operator looks at everything once."""
+
+    @abstractmethod
+    def let_operators_work(self) -> None:
+        """Tell them everything, and let them do all there is to do now."""
+
+    @abstractmethod
+    def caught_up(self) -> bool:
+        """All was told to all of them."""
+
+    @abstractmethod
+    def next_due(self) -> datetime | None:
+        """When one of them looks at the task again by itself."""
+
+    @abstractmethod
+    def kept_in_mind(self) -> bool:
+        """Whether any of them still keeps something of a task of this name."""

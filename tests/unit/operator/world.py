@@ -130,11 +130,15 @@ class World(Server):
         self.task = copy.deepcopy(task)
         self.changed("task", self.task, "ADDED")
 
-    def alive(self, task_uid: str) -> list[str]:
-        """Pods of attempts of that task that may still run."""
+    @property
+    def may_run(self) -> list[str]:
+        """Pods of attempts, of whatever task, that may still run."""
         pods = (Pod(raw, self.now) for raw in self.pods.values())
-        ours = [pod for pod in pods if pod.owned_by(task_uid) and not pod.terminal]
-        return [pod.name for pod in ours if contract.LABEL_CLEANUP not in pod.labels]
+        return [pod.name for pod in pods if not pod.terminal and contract.LABEL_CLEANUP not in pod.labels]
+
+    def alive(self, task_uid: str) -> list[str]:
+        """Those of that task."""
+        return [name for name in self.may_run if Pod(self.pods[name], self.now).owned_by(task_uid)]
 
     def _state(self, name: str, phase: str, state: Json) -> None:
         pod = self.pods[name]

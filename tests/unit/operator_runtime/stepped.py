@@ -40,6 +40,8 @@ class Request:
     name: str
     sent: datetime
     act: Callable[[], fake.Answer]
+    uid: str = ""
+    """Of a pod that is to be deleted."""
 
     def __await__(self) -> Generator[Request, Answer, Answer]:
         return (yield self)
@@ -65,7 +67,12 @@ class Wire:
         return await self._request("POST pod", pod["metadata"]["name"], lambda: self._world.create_pod(body))
 
     async def delete_pod(self, key: Key, identity: str) -> Answer:
-        return await self._request("DELETE pod", key.name, lambda: self._world.delete_pod(key.name, identity))
+        act = lambda: self._world.delete_pod(key.name, identity)  # noqa: E731
+        return await Request("DELETE pod", key.name, self._world.now, act, identity)
+
+    async def delete_task(self, key: Key, identity: str, resource_version: str) -> Answer:
+        act = lambda: self._world.delete_this_task(identity, resource_version)  # noqa: E731
+        return await self._request("DELETE task", key.name, act)
 
     async def put_status(self, task: Json, resource_version: str, status: Mapping[str, Any]) -> Answer:
         body, identity = copy.deepcopy(dict(status)), uid(task)
