@@ -24,7 +24,7 @@ from waypost.store import parts, sources, unfenced
 from waypost.store.annotations import checked_metadata, checked_metrics, checked_step
 from waypost.store.calls import SAVING, STARTING, TOGETHER, Budget, Calls
 from waypost.store.entries import Checkpoint
-from waypost.store.fetching import read_file, read_pieces
+from waypost.store.fetching import read_pieces
 from waypost.store.format import Mode
 from waypost.store.group import Group
 from waypost.store.handle import WritingHandle, release, share
@@ -34,6 +34,7 @@ from waypost.store.manifest import Manifest
 from waypost.store.placing import Place
 from waypost.store.pruning import Pruned, prune
 from waypost.store.reading import Reading
+from waypost.store.reading_into import read_file
 from waypost.store.request import Select, chosen_group, chosen_uri, chosen_writer, part_of, selection
 from waypost.store.resuming import BASE, Delivered, Resuming, Take, Which
 from waypost.store.retention import Retention
@@ -212,7 +213,7 @@ class Checkpoints:
             label = f"{calls.backend.uri}#{entry.sequence}"
             part = parts.chosen(entry, whole, rank, self._group)
             part = part if selected is None else part_of(part, selected, label)
-            place.fill(part, read_pieces(calls, entry, part), label)
+            place.fill(part, lambda take: read_pieces(calls, entry, part, take), label)
 
         delivered = self._deliver(take, checkpoint)
         if delivered is None:

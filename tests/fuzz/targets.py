@@ -23,7 +23,7 @@ from waypost.store.format import journal_of, known_mode
 from waypost.store.manifest import Manifest
 from waypost.store.reading import Reading
 from waypost.store.scopes import placed
-from waypost.store.seams import Seams
+from waypost.store.seams import InTurn, Seams
 from waypost.store.start_point import parse
 
 MOST_BYTES: Final = 64 * keys.KIB
@@ -100,11 +100,15 @@ def a_store(data: bytes) -> None:
         keys.log_key(3): checked(data),
         keys.PACKS + PACK_NAME: PACK,
     }
-    calls = Calls(Objects(objects), Seams(sleep=lambda seconds: None), Budget(seconds=0))
+    calls = Calls(
+        Objects(objects), Seams(sleep=lambda seconds: None, pool=lambda most, name: InTurn()), Budget(seconds=0)
+    )
 
     def take(found: Checkpoint, listed: Manifest) -> None:
         if listed.written <= MOST_BYTES:
-            assert sum(len(piece.data) for piece in read_pieces(calls, found, listed)) == listed.written
+            lengths: list[int] = []
+            read_pieces(calls, found, listed, lambda piece: lengths.append(len(piece.data)))
+            assert sum(lengths) == listed.written
 
     reading = Reading(ConditionalJournal(calls))
     try:
@@ -115,7 +119,11 @@ def a_store(data: bytes) -> None:
 
 def a_format(data: bytes) -> None:
     """Reading format.json, and a log under whatever it says."""
-    calls = Calls(Objects({keys.FORMAT_KEY: data}), Seams(sleep=lambda seconds: None), Budget(seconds=0))
+    calls = Calls(
+        Objects({keys.FORMAT_KEY: data}),
+        Seams(sleep=lambda seconds: None, pool=lambda most, name: InTurn()),
+        Budget(seconds=0),
+    )
     try:
         assert journal_of(known_mode(calls), calls).survey().last_seen == 0
     except (ConfigurationError, StorageError):

@@ -19,10 +19,10 @@ from tests.simulator.judge import Files, Judge
 from tests.simulator.place import Place
 from waypost.store.calls import Budget, Calls
 from waypost.store.entries import Checkpoint
-from waypost.store.fetching import read_pieces
+from waypost.store.fetching import Piece, read_pieces
 from waypost.store.format import Mode
 from waypost.store.manifest import Manifest
-from waypost.store.seams import Seams
+from waypost.store.seams import InTurn, Seams
 from waypost.store.uploading import Sizes
 from waypost.store.waiting import inline
 
@@ -124,6 +124,7 @@ class Clock:
             chance=lambda: 1.0,
             at_once=_one_after_the_other,
             in_time=inline,
+            pool=lambda most, name: InTurn(),
             worker=lambda name: self.worker,
         )
 
@@ -140,7 +141,10 @@ def content(generation: int, times: int) -> Files:
 
 def restored(calls: Calls, entry: Checkpoint, manifest: Manifest) -> Files:
     """What a restore puts on the disk."""
-    parts = [b""] * len(manifest.nodes)
-    for piece in read_pieces(calls, entry, manifest):
-        parts[piece.node] += bytes(piece.data)
-    return tuple(parts)
+    parts = [bytearray(node.size) for node in manifest.nodes]
+
+    def take(piece: Piece) -> None:
+        parts[piece.node][piece.offset : piece.offset + len(piece.data)] = piece.data
+
+    read_pieces(calls, entry, manifest, take)
+    return tuple(bytes(part) for part in parts)

@@ -54,7 +54,7 @@ class TracedBackend:
         with self._noted("get", key.partition("/")[0]):
             return self._backend.get(key, limit)
 
-    def get_range(self, key: str, start: int, length: int) -> bytes:
+    def get_range(self, key: str, start: int, length: int) -> bytes | memoryview:
         with self._noted("get_range", key.partition("/")[0]):
             return self._backend.get_range(key, start, length)
 

@@ -80,7 +80,7 @@ class Backend(Protocol):
     def get(self, key: str, limit: int) -> bytes:
         """Return the content; AbsentError without one, TooLargeError if it has more than `limit` bytes."""
 
-    def get_range(self, key: str, start: int, length: int) -> bytes:
+    def get_range(self, key: str, start: int, length: int) -> bytes | memoryview:
         """Return at most `length` bytes from `start` on: fewer only where the content ends."""
 
     def list(self, prefix: str, start_after: str = "", limit: int = 1000) -> list[str]:

@@ -77,14 +77,27 @@ class Calls:
         budget: Budget = SAVING,
         interrupt: Callable[[], None] = lambda: None,
         grace: Callable[[], float | None] = _no_stop_order,
+        throttled: Callable[[], None] = lambda: None,
     ) -> None:
-        """`interrupt` may raise; `grace` gives the seconds until the process is killed, None without a stop order."""
+        """`interrupt` may raise; `grace` gives the seconds until the process is killed, None without a stop order.
+
+        `throttled` is told whenever the place asks for fewer requests.
+        """
         self.backend, self.seams = backend, seams
-        self._budget, self._interrupt, self._grace = budget, interrupt, grace
+        self._budget, self._interrupt, self._grace, self._throttled = budget, interrupt, grace, throttled
 
     def interruptible(self, interrupt: Callable[[], None], budget: Budget | None = None) -> Calls:
         """The same backend, with `interrupt` called before and during requests; on another budget if given."""
-        return Calls(self.backend, self.seams, budget or self._budget, interrupt, self._grace)
+        return Calls(self.backend, self.seams, budget or self._budget, interrupt, self._grace, self._throttled)
+
+    def beside(self, check: Callable[[], None], throttled: Callable[[], None]) -> Calls:
+        """The same for a thread that does one of several requests at once: `check` may raise too, as `interrupt`."""
+
+        def interrupt() -> None:
+            check()
+            self._interrupt()
+
+        return Calls(self.backend, self.seams, self._budget, interrupt, self._grace, throttled)
 
     def patience(self, size: int = 0) -> Patience:
         """A fresh budget for one request that moves `size` bytes."""
@@ -103,10 +116,10 @@ class Calls:
 
         return self._repeat(doing, request, patience or self.patience(limit))
 
-    def get_range(self, doing: str, key: str, start: int, length: int) -> bytes | None:
+    def get_range(self, doing: str, key: str, start: int, length: int) -> bytes | memoryview | None:
         """A part of the content of `key`; None when it doesn't exist."""
 
-        def request() -> bytes | None:
+        def request() -> bytes | memoryview | None:
             try:
                 return self.backend.get_range(key, start, length)
             except AbsentError:
@@ -174,6 +187,8 @@ class Calls:
             try:
                 return self.once(request, patience)
             except UnreachableError as error:
+                if isinstance(error, ThrottledError):
+                    self._throttled()
                 if not patience.pause(error):
                     raise self.error(doing, error, patience) from error
             except BackendError as error:

@@ -1,24 +1,27 @@
-"""What is restored comes out of packs, each chunk verified, in bounded memory.
+"""What is restored comes out of packs, each chunk verified, in bounded memory, several requests at once.
 
 Of a pack only what is wanted is fetched. Bytes that arrive wrong are read again before they are called damaged.
+
+A request reads into memory of its own, and what is verified is taken from there: one that was given up may still
+be reading when its successor is done, and must not write into what somebody else already relies on.
 """
 
 from __future__ import annotations
 
 import dataclasses
-import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
 from blake3 import blake3
 
-from waypost.errors import ConfigurationError
 from waypost.log import logger
 from waypost.store import keys, manifest
 from waypost.store.calls import Calls
 from waypost.store.damage import DamagedError
 from waypost.store.entries import Checkpoint, ManifestObject
-from waypost.store.manifest import Chunk, Manifest, Pack
+from waypost.store.flight import fly
+from waypost.store.manifest import Manifest
+from waypost.store.ranges import Request, Span, requests
 
 _LOOKS: Final = 3
 """How often bytes are read that arrive with a wrong hash, before they are called damaged."""
@@ -26,7 +29,7 @@ _LOOKS: Final = 3
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Piece:
-    """Verified bytes of one file."""
+    """Verified bytes of one file. They are `take`'s only until it returns."""
 
     node: int
     offset: int
@@ -72,110 +75,71 @@ def object_keys(calls: Calls, entry: Checkpoint) -> frozenset[str]:
             return frozenset(keys.PACKS + name for name in manifest.pack_names(record))
 
 
-def read_pieces(calls: Calls, entry: Checkpoint, found: Manifest) -> Iterator[Piece]:
-    """The bytes of all files but their holes, pack by pack, each chunk verified. Raises DamagedError, StorageError.
+Take = Callable[[Piece], None]
 
-    Of a pack only what these files need is fetched, by as few requests as that takes.
+
+def read_pieces(
+    calls: Calls, entry: Checkpoint, found: Manifest, take: Take, spans: Mapping[int, Sequence[Span]] | None = None
+) -> None:
+    """Give the bytes of all files but their holes to `take`, each chunk verified. Raises DamagedError, StorageError.
+
+    Several requests are in flight: `take` is called in threads, several at once, in any order; it may keep nothing of
+    what it is given, and what it raises ends the reading. With `spans` (of a file, by its node; ascending, apart from
+    each other) only those chunks are read that have a part in them. Of a pack only what is needed is fetched, by as few
+    requests as that takes.
     """
-    wanted: dict[int, list[_Wanted]] = {}
-    for node, chunks in enumerate(found.chunks):
-        offset = 0
-        for chunk in chunks:
-            if not chunk.is_hole:
-                wanted.setdefault(chunk.pack, []).append(_Wanted(chunk, node, offset))
-            offset += chunk.length
-    for index in sorted(wanted):
-        pack = found.packs[index]
-        for run in _runs(wanted[index]):
-            start, end = run[0].chunk.offset, max(part.end for part in run)
-            data = _read_whole(calls, entry, pack, start, end - start, [part.chunk for part in run])
-            for part in run:
-                yield Piece(part.node, part.offset, data[part.chunk.offset - start : part.end - start])
+
+    def deal(lane: Calls, request: Request) -> None:
+        data = _read_whole(lane, entry, request)
+        for piece in _pieces(request, data):
+            take(piece)
+
+    fly(calls, lambda longest: requests(found, longest, spans), deal)
 
 
-def read_file(calls: Calls, entry: Checkpoint, found: Manifest) -> bytes:
-    """The content of a checkpoint whose one node with content is a file.
-
-    Raises ConfigurationError when the memory of this machine couldn't hold it (a few bytes of an entry may declare an
-    enormous hole), DamagedError, StorageError.
-    """
-    size = sum(node.size for node in found.nodes)
-    if size > _memory():
-        raise ConfigurationError(
-            f"can't read checkpoint {entry.sequence} of {calls.backend.uri} as bytes: it has {size} of them, more than "
-            "this machine has memory; restore it to a folder"
-        )
-    content = bytearray(size)
-    for piece in read_pieces(calls, entry, found):
-        content[piece.offset : piece.offset + len(piece.data)] = piece.data
-    return bytes(content)
+def _pieces(request: Request, data: memoryview) -> Iterator[Piece]:
+    """What of these bytes goes where, in as few pieces as that takes."""
+    node = first = start = end = 0
+    for part in request.parts:
+        begin = part.chunk.offset - request.start
+        if begin != end or part.node != node or part.offset - first != begin - start:
+            if end > start:
+                yield Piece(node, first, data[start:end])
+            node, first, start = part.node, part.offset, begin
+        end = begin + part.chunk.length
+    yield Piece(node, first, data[start:end])
 
 
-def _memory() -> int:
-    """Bytes of this machine's memory."""
-    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-
-
-_GAP: Final = 256 * keys.KIB
-"""Fetching so many bytes that nobody needs is as quick as another request."""
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class _Wanted:
-    """A chunk, and where in which file it goes."""
-
-    chunk: Chunk
-    node: int
-    offset: int
-
-    @property
-    def end(self) -> int:
-        return self.chunk.offset + self.chunk.length
-
-
-def _runs(parts: Iterable[_Wanted]) -> Iterator[Sequence[_Wanted]]:
-    """The chunks of one pack, by their place in it, in groups worth one request each."""
-    run: list[_Wanted] = []
-    end = 0
-    for part in sorted(parts, key=lambda part: part.chunk.offset):
-        if run and part.chunk.offset > end + _GAP:
-            yield run
-            run = []
-        run.append(part)
-        end = max(end, part.end)
-    if run:
-        yield run
-
-
-def _read_whole(
-    calls: Calls, entry: Checkpoint, pack: Pack, start: int, length: int, chunks: Sequence[Chunk]
-) -> memoryview:
+def _read_whole(calls: Calls, entry: Checkpoint, request: Request) -> memoryview:
     """A part of a pack, every chunk of it verified. What arrives wrong is read again: it may be whole in the store."""
+    name = request.pack.name
     for look in range(1, _LOOKS + 1):
-        data = memoryview(_read_pack(calls, entry, pack, start, length))
-        wrong = _wrong(data, start, length, chunks)
+        data = memoryview(_read_pack(calls, entry, request))
+        wrong = _wrong(data, request)
         if wrong is None:
             break
         if look == _LOOKS:
-            raise DamagedError(f"its pack {pack.name} {wrong}")
+            raise DamagedError(f"its pack {name} {wrong}")
         logger.warning("a pack of checkpoint %d of %s %s; reading it again", entry.sequence, calls.backend.uri, wrong)
     return data
 
 
-def _wrong(data: memoryview, start: int, length: int, chunks: Sequence[Chunk]) -> str | None:
-    if len(data) != length:
+def _wrong(data: memoryview, request: Request) -> str | None:
+    if len(data) != request.length:
         return "is truncated"
-    for chunk in chunks:
-        if blake3(data[chunk.offset - start :][: chunk.length]).hexdigest() != chunk.digest:
+    for chunk in {part.chunk for part in request.parts}:  # the same one may go to several places
+        start = chunk.offset - request.start
+        if blake3(data[start : start + chunk.length]).hexdigest() != chunk.digest:
             return "doesn't have the content that was saved"
     return None
 
 
-def _read_pack(calls: Calls, entry: Checkpoint, pack: Pack, start: int, length: int) -> bytes:
+def _read_pack(calls: Calls, entry: Checkpoint, request: Request) -> bytes | memoryview:
+    pack, start, length = request.pack, request.start, request.length
     if pack.name == manifest.INLINE:
         if entry.data is None or len(entry.data) != pack.size:
             raise DamagedError("its entry doesn't hold the data that its manifest speaks of")
-        return entry.data[start : start + length]
+        return memoryview(entry.data)[start : start + length]
     data = calls.get_range("read a pack of", keys.PACKS + pack.name, start, length)
     if data is None:
         raise DamagedError(f"its pack {pack.name} is missing")

@@ -19,12 +19,12 @@ import os
 import shutil
 import stat
 import tempfile
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Final
 
 from waypost.errors import ConfigurationError, StorageError
 from waypost.store import tree
-from waypost.store.fetching import Piece
+from waypost.store.fetching import Piece, Take
 from waypost.store.keys import MIB
 from waypost.store.manifest import Manifest
 from waypost.store.tree import Kind, Node
@@ -36,6 +36,9 @@ _REPLACED: Final = "replaced"
 _GARBAGE: Final = "garbage"
 _CREATE: Final = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW
 _WRITE: Final = os.O_WRONLY | os.O_CLOEXEC | os.O_NOFOLLOW
+
+Read = Callable[[Take], object]
+"""Gives the bytes of a checkpoint's files, piece by piece, from several threads at once and in any order."""
 
 
 class Place:
@@ -50,19 +53,19 @@ class Place:
                 "another path, or replace=True if its content may go"
             )
 
-    def fill(self, manifest: Manifest, pieces: Iterable[Piece], label: str) -> None:
-        """Make the folder hold exactly what the manifest lists; `pieces` are the bytes of its files.
+    def fill(self, manifest: Manifest, read: Read, label: str) -> None:
+        """Make the folder hold exactly what the manifest lists; `read` gives the bytes of its files.
 
-        Raises StorageError when the disk refuses; whatever `pieces` raises, with nothing changed.
+        Raises StorageError when the disk refuses; whatever `read` raises, with nothing changed.
         """
         try:
-            self._fill(manifest, pieces, label)
+            self._fill(manifest, read, label)
         except OSError as error:
             raise StorageError(
                 "restore to", f"file://{self.path}", str(error), advice="This is the local disk, not the store"
             ) from error
 
-    def _fill(self, manifest: Manifest, pieces: Iterable[Piece], label: str) -> None:
+    def _fill(self, manifest: Manifest, read: Read, label: str) -> None:
         parent, name = os.path.split(self.path)
         os.makedirs(parent, exist_ok=True)
         inside = os.path.ismount(self.path) or not os.access(parent, os.W_OK | os.X_OK)
@@ -72,7 +75,7 @@ class Place:
         with _scratch(where, prefix) as scratch:
             built = os.path.join(scratch, "tree")
             os.mkdir(built)
-            _build(os.fsencode(built), manifest.nodes, pieces)
+            _build(os.fsencode(built), manifest.nodes, read)
             if inside:
                 with self._moved_up(built, scratch):
                     _dress(os.fsencode(self.path), manifest.nodes)
@@ -159,7 +162,7 @@ def _mark(path: str, label: str) -> None:
         os.setxattr(path, _MARK, label.encode("utf-8", "replace"))
 
 
-def _build(root: bytes, nodes: Sequence[Node], pieces: Iterable[Piece]) -> None:
+def _build(root: bytes, nodes: Sequence[Node], read: Read) -> None:
     for node in nodes:
         path = os.path.join(root, node.path)
         if node.kind is Kind.FOLDER:
@@ -170,19 +173,15 @@ def _build(root: bytes, nodes: Sequence[Node], pieces: Iterable[Piece]) -> None:
                 os.ftruncate(descriptor, node.size)  # what no piece fills is a hole
             finally:
                 os.close(descriptor)
-    current, descriptor = -1, -1
-    try:
-        for piece in pieces:
-            if piece.node != current:
-                if descriptor >= 0:
-                    os.close(descriptor)
-                descriptor = -1
-                descriptor = os.open(os.path.join(root, nodes[piece.node].path), _WRITE)
-                current = piece.node
+
+    def take(piece: Piece) -> None:
+        descriptor = os.open(os.path.join(root, nodes[piece.node].path), _WRITE)
+        try:
             _write(descriptor, piece.data, piece.offset)
-    finally:
-        if descriptor >= 0:
+        finally:
             os.close(descriptor)
+
+    read(take)
     for node in nodes:
         if node.kind is Kind.LINK:
             os.symlink(node.target, os.path.join(root, node.path))

@@ -146,8 +146,7 @@ def _newest_whole(journal: Journal) -> Checkpoint:
     """The checkpoint that a restore would give, read from its first byte to its last."""
 
     def take(entry: Checkpoint, manifest: Manifest) -> None:
-        for _ in read_pieces(journal.calls, entry, manifest):
-            pass
+        read_pieces(journal.calls, entry, manifest, lambda piece: None)
 
     delivered = Reading(journal).deliver(take)
     if delivered is None:

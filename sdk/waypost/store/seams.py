@@ -14,12 +14,13 @@ import secrets
 import threading
 import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from typing import Protocol, TypeVar
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
+from typing import ParamSpec, Protocol, TypeVar
 
 from waypost.store import waiting
 
 T = TypeVar("T")
+P = ParamSpec("P")
 
 
 class InTime(Protocol):
@@ -42,6 +43,27 @@ def _at_once(actions: Sequence[Callable[[], None]]) -> None:
     with ThreadPoolExecutor(len(actions), "waypost-probe") as pool:
         for outcome in [pool.submit(action) for action in actions]:
             outcome.result()
+
+
+class InTurn(Executor):
+    """Does what it is given in its caller's thread: at once, and one thing after the other."""
+
+    def submit(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Future[T]:
+        """Do it. What it raises is the outcome's."""
+        outcome: Future[T] = Future()
+        try:
+            outcome.set_result(fn(*args, **kwargs))
+        except BaseException as error:  # noqa: BLE001 - it is raised where the outcome is asked for
+            outcome.set_exception(error)
+        return outcome
+
+
+class _Threads(ThreadPoolExecutor):
+    def submit(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Future[T]:
+        try:
+            return super().submit(fn, *args, **kwargs)
+        except RuntimeError:  # the program is exiting, and starts no threads any more: better slowly than not at all
+            return InTurn().submit(fn, *args, **kwargs)
 
 
 class Worker(Protocol):
@@ -102,5 +124,7 @@ class Seams:
     """From 0 up to 1: jitter between retries."""
     in_time: InTime = waiting.in_time
     at_once: Callable[[Sequence[Callable[[], None]]], None] = _at_once
+    pool: Callable[[int, str], Executor] = _Threads
+    """Makes what does several things at once: at most so many, in threads of this name. To be closed."""
     worker: Callable[[str], Worker] = ThreadWorker
     """Makes a worker of this name."""

@@ -99,7 +99,6 @@ def _log_problems(journal: Journal, last: int) -> Iterator[Problem]:
 
 def _read_through(journal: Journal, sequence: int) -> None:
     def take(entry: Checkpoint, manifest: Manifest) -> None:
-        for _ in read_pieces(journal.calls, entry, manifest):
-            pass
+        read_pieces(journal.calls, entry, manifest, lambda piece: None)
 
     Reading(journal).deliver(take, sequence, strict=True)

@@ -8,11 +8,11 @@ from functools import partial
 from typing import Any
 
 from tests.unit.store.interleaving import Actor
-from tests.unit.store.stepped import BUDGET, Process, SteppedBackend, World
+from tests.unit.store.stepped import BUDGET, Process, SteppedBackend, World, contents
 from waypost.errors import WaypostError
 from waypost.store.calls import Calls
 from waypost.store.entries import Checkpoint
-from waypost.store.fetching import read_manifest, read_pieces
+from waypost.store.fetching import read_manifest
 from waypost.store.group import Group
 from waypost.store.tree import Kind
 
@@ -81,7 +81,5 @@ def folders(backend: SteppedBackend, sequence: int) -> dict[str, bytes]:
     entry = backend.entry(sequence)
     assert isinstance(entry, Checkpoint)
     whole = read_manifest(calls, entry)
-    content = {node.path.decode(): b"" for node in whole.nodes if node.kind is Kind.FILE}
-    for piece in read_pieces(calls, entry, whole):
-        content[whole.nodes[piece.node].path.decode()] += bytes(piece.data)
-    return content
+    found = zip(whole.nodes, contents(calls, entry, whole), strict=True)
+    return {node.path.decode(): content for node, content in found if node.kind is Kind.FILE}

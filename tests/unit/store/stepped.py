@@ -28,7 +28,7 @@ from waypost.backends.protocol import (
 from waypost.store import keys, parts
 from waypost.store.calls import Budget, Calls
 from waypost.store.entries import Checkpoint, Entry, decode
-from waypost.store.fetching import read_pieces
+from waypost.store.fetching import Piece, read_pieces
 from waypost.store.format import Mode, journal_of
 from waypost.store.group import Group
 from waypost.store.handle import WritingHandle
@@ -38,7 +38,7 @@ from waypost.store.reading import Reading
 from waypost.store.resuming import BASE, Resuming, Which
 from waypost.store.retention import Retention
 from waypost.store.saver import Job
-from waypost.store.seams import Seams
+from waypost.store.seams import InTurn, Seams
 from waypost.store.sources import Source, look
 from waypost.store.start import IssuedFences, Writer
 from waypost.store.start_point import StartPoint
@@ -214,6 +214,7 @@ class World:
             chance=lambda: 1.0,
             at_once=_one_after_the_other,
             in_time=inline,
+            pool=lambda most, name: InTurn(),
         )
 
     def sleep(self, seconds: float) -> None:
@@ -306,13 +307,13 @@ class Process:
 
     def _own_part(self, entry: Checkpoint, whole: Manifest) -> bytes:
         part = parts.chosen(entry, whole, None, self.handle.writer.group)
-        return b"".join(bytes(piece.data) for piece in read_pieces(self.calls, entry, part))
+        return b"".join(contents(self.calls, entry, part))
 
     def resume(self, which: Which = BASE) -> tuple[str, int, bytes] | None:
         """Store, sequence and content of what the program gets to go on from."""
 
         def take(calls: Calls, entry: Checkpoint, manifest: Any) -> bytes:
-            return b"".join(bytes(piece.data) for piece in read_pieces(calls, entry, manifest))
+            return b"".join(contents(calls, entry, manifest))
 
         delivered = self.resuming.deliver(take, which)
         if delivered is None:
@@ -335,13 +336,24 @@ def deliver(
     told: Callable[[Checkpoint], object] = lambda entry: None,
 ) -> tuple[int, bytes] | None:
     def take(entry: Checkpoint, manifest: Any) -> bytes:
-        return b"".join(bytes(piece.data) for piece in read_pieces(calls, entry, manifest))
+        return b"".join(contents(calls, entry, manifest))
 
     delivered = reading.deliver(take, first, strict=strict)
     if delivered is None:
         return None
     told(delivered[0])
     return delivered[0].sequence, delivered[1]
+
+
+def contents(calls: Calls, entry: Checkpoint, manifest: Manifest) -> Sequence[bytes]:
+    """What is restored, node by node: nothing for folders and links."""
+    files = [bytearray(node.size) for node in manifest.nodes]
+
+    def take(piece: Piece) -> None:
+        files[piece.node][piece.offset : piece.offset + len(piece.data)] = piece.data
+
+    read_pieces(calls, entry, manifest, take)
+    return [bytes(file) for file in files]
 
 
 def large(tag: bytes) -> bytes:

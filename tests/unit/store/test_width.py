@@ -1,0 +1,87 @@
+"""How many requests are in flight: more where that brings more, fewer where the place asks for it."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable
+
+import pytest
+
+from waypost.store.width import MOST, START, Width
+
+
+class Line:
+    """A place that answers each request after a time, and says when a request begun now would end."""
+
+    def __init__(self, seconds: Callable[[int], float]) -> None:
+        """`seconds`: what one request of MIB takes while so many are in flight."""
+        self.time, self._seconds = 0.0, seconds
+
+    def carry(self, width: Width, requests: int) -> list[int]:
+        """Keep as many in flight as it says; how many that were, after each."""
+        seen = []
+        for _ in range(requests):
+            self.time += self._seconds(width.now) / width.now
+            width.landed(1 << 20)
+            seen.append(width.now)
+        return seen
+
+
+def distant(width: int) -> float:
+    """Each connection carries the same, however many there are."""
+    return 0.1
+
+
+def full(width: int) -> float:
+    """All share one line, which four fill."""
+    return 0.1 * width / 4
+
+
+def test_where_every_connection_carries_the_same_it_grows_to_the_most() -> None:
+    line = Line(distant)
+    assert line.carry(Width(lambda: line.time), 200)[-1] == MOST
+
+
+def test_on_a_line_that_is_full_it_tries_once_and_goes_back() -> None:
+    line = Line(full)
+    seen = line.carry(Width(lambda: line.time), 60)
+    assert seen[-1] == START
+    assert max(seen) == 2 * START
+    assert seen.count(START) > 40
+
+
+def test_it_tries_again_later_for_a_line_may_change() -> None:
+    line = Line(full)
+    width = Width(lambda: line.time)
+    line.carry(width, 60)
+    line._seconds = distant
+    assert line.carry(width, 300)[-1] == MOST
+
+
+def test_slow_down_halves_it_at_once_and_growing_again_is_careful() -> None:
+    line = Line(distant)
+    width = Width(lambda: line.time)
+    line.carry(width, 200)
+    width.throttled()
+    seen = line.carry(width, 400)
+    assert seen[0] == MOST // 2
+    assert all(after <= before + 1 for before, after in itertools.pairwise(seen))
+    assert seen[-1] > MOST // 2
+
+
+@pytest.mark.parametrize("times", [3, 30])
+def test_however_often_it_is_told_one_is_left(times: int) -> None:
+    line = Line(distant)
+    width = Width(lambda: line.time)
+    for _ in range(times):
+        width.throttled()
+        line.carry(width, 1)
+    assert width.now >= 1
+    assert width.now <= 2
+
+
+def test_where_time_stands_still_nothing_is_concluded() -> None:
+    width = Width(lambda: 0.0)
+    for _ in range(100):
+        width.landed(1)
+    assert width.now == START
