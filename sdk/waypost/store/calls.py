@@ -86,6 +86,19 @@ class Calls:
         self.backend, self.seams = backend, seams
         self._budget, self._interrupt, self._grace, self._throttled = budget, interrupt, grace, throttled
 
+    @property
+    def budget(self) -> Budget:
+        """How long each request is repeated."""
+        return self._budget
+
+    def remaining_grace(self) -> float | None:
+        """Seconds until the process is killed; None without a stop order."""
+        return self._grace()
+
+    def check(self) -> None:
+        """Raise what the interrupt raises."""
+        self._interrupt()
+
     def interruptible(self, interrupt: Callable[[], None], budget: Budget | None = None) -> Calls:
         """The same backend, with `interrupt` called before and during requests; on another budget if given."""
         return Calls(self.backend, self.seams, budget or self._budget, interrupt, self._grace, self._throttled)

@@ -92,10 +92,20 @@ class WritingHandle:
             self.tidying = Tidying(self.log.journal, state.fence, state.live.newest)
             self.tidying.history.follow(state.live)
         self.saver: Saver[CheckpointInfo] = Saver(
-            self._save, calls.seams.worker("waypost-saver"), self._tidy, calls.seams.clock
+            self._save,
+            calls.seams.worker("waypost-saver"),
+            self._tidy,
+            calls.seams.clock,
+            lambda: calls.remaining_grace() is not None,
         )
         rank, size = (0, 1) if group is None else (group.rank, group.size)
-        self._uploads = Uploads(calls, state.fence, sizes, journal.first_ordinal() + rank, size)
+        self._uploads = Uploads(
+            calls.interruptible(self.saver.give_way),
+            state.fence,
+            sizes,
+            journal.first_ordinal() + rank,
+            size,
+        )
         self.ranks: Leader | Member | None = None
         """The other ranks' counterpart, if this process is one of several."""
         if isinstance(self.log, FollowedLog):
@@ -194,7 +204,9 @@ class WritingHandle:
         return entry
 
     def _upload(self, job: Job[CheckpointInfo]) -> Uploaded:
-        return self.ranks.upload(job) if isinstance(self.ranks, Leader) else self._uploads.upload(job.content)
+        uploaded = self.ranks.upload(job) if isinstance(self.ranks, Leader) else self._uploads.upload(job.content)
+        job.keeps_turn = True  # nothing gives way any more: its entry may be on its way from now on
+        return uploaded
 
     def _end_log(self, ordinal: int | None) -> None:
         if self.ranks is not None:

@@ -5,7 +5,8 @@ long as that save took (else a program that saves without a pause would never ha
 flush or for the end of the task waits for one request of that at most.
 
 One upload is in flight; behind it waits at most one save that nobody waits for, because a newer one takes its place
-(it ends as superseded). Saves that somebody waits for keep their turn.
+(it ends as superseded). Saves that somebody waits for keep their turn. Once a stop order has come, a save that waits
+ends the upload of an older one before it: the newest state gets all of the line and of the time.
 
 No lock is taken on the caller's side. A program may save from a signal handler that has interrupted a save of the
 same thread, and a lock held by the interrupted one would never be released: so the worker's queue takes none, and who
@@ -27,6 +28,7 @@ from waypost.errors import StorageError, SupersededError
 from waypost.log import logger
 from waypost.store.seams import Worker
 from waypost.store.sources import Content
+from waypost.store.urgency import Urgency
 
 T = TypeVar("T")
 
@@ -43,6 +45,8 @@ class Latch(Generic[T]):
         self._value: T | None = None
         self._error: BaseException | None = None
         self.done = False
+        self.awaited = False
+        """Whether somebody has ever waited for it."""
         self.seen = False
         """Whether somebody has been told the error, or doesn't need to be any more."""
 
@@ -55,6 +59,7 @@ class Latch(Generic[T]):
     def wait(self, timeout: float | None = None) -> bool:
         """Whether it was settled within `timeout` seconds."""
         if not self.done:
+            self.awaited = True
             if not self._closed.acquire(timeout=-1 if timeout is None else max(0.0, timeout)):
                 return False
             self._closed.release()
@@ -81,7 +86,7 @@ class Job(Generic[T]):
     metrics: Mapping[str, float]
     metadata: Mapping[str, Any]
     keeps_turn: bool
-    """Never superseded: somebody waits for it, or other ranks save with it."""
+    """Never superseded: somebody waits for it, other ranks save with it, or its entry is on its way."""
     ordinal: int | None = None
     """In a group: which of the calls that its ranks make together this is."""
     latch: Latch[T] = dataclasses.field(default_factory=Latch)
@@ -104,8 +109,13 @@ class Saver(Generic[T]):
         worker: Worker,
         tidy: Callable[[], bool] = lambda: False,
         clock: Callable[[], float] = time.monotonic,
+        stopping: Callable[[], bool] = lambda: False,
     ) -> None:
+        """`stopping`: whether the machine is being taken away."""
         self._commit, self._worker, self._tidy, self._clock = commit, worker, tidy, clock
+        self._stopping = stopping
+        self._current: Job[T] | None = None
+        self._newest: Job[T] | None = None
         self._tidies = self._ending = False
         self._waiting: collections.deque[None] = collections.deque()
         """One for each action that somebody may be waiting for."""
@@ -114,11 +124,26 @@ class Saver(Generic[T]):
 
     def submit(self, job: Job[T]) -> None:
         """Queue a save; the newest one that still waits, and that nobody waits for, is superseded."""
+        self._newest = job
         older, self._replaceable = self._replaceable, None if job.keeps_turn else job
         self._worker.put(functools.partial(self._upload, job))
         if older is not None and older.take():
             older.content.close()
             older.latch.set(error=SupersededError("a newer save took this one's place before its upload began"))
+
+    def urgency(self) -> Urgency:
+        """How much the upload under way may take from the program. From any thread."""
+        if self._ending or self._waiting or (self._current is not None and self._current.latch.awaited):
+            return Urgency.NORMAL
+        return Urgency.POLITE if self._is_followed() else Urgency.IDLE
+
+    def give_way(self) -> None:
+        """Raise SupersededError when the machine is being taken away, and the newest save waits for its turn.
+
+        To be called while a job uploads, in the worker: there may be time for one of the two.
+        """
+        if self._current is not None and not self._current.keeps_turn and self._is_followed() and self._stopping():
+            raise SupersededError("a newer save took this one's place when the stop order came")
 
     def raise_failure(self) -> None:
         """Raise the oldest failure that nobody has been told of yet."""
@@ -166,8 +191,12 @@ class Saver(Generic[T]):
         if not job.take():
             return  # superseded
         began = self._clock()
+        self._current = job
         try:
             value = self._commit(job)
+        except SupersededError as error:
+            job.content.close()
+            job.latch.set(error=error)
         except BaseException as error:  # noqa: BLE001 - it is raised where the save is waited for, or at the next one
             logger.error("a save failed: %s", error)
             self._failed.append((job.latch, error))
@@ -180,6 +209,10 @@ class Saver(Generic[T]):
             self._tidy_for(min(self._clock() - began, LONGEST_TURN))
             if not self._tidies:
                 self._worker.put(self._tidy_on)
+
+    def _is_followed(self) -> bool:
+        newest = self._newest
+        return newest is not None and newest is not self._current and not newest.latch.done
 
     def _tidy_for(self, seconds: float) -> None:
         end = self._clock() + seconds
