@@ -19,6 +19,7 @@ from waypost.backends.opening import canonical_uri, open_backend
 from waypost.backends.protocol import Backend
 from waypost.errors import CompletedError, ConfigurationError
 from waypost.log import logger
+from waypost.mover.keeper import Mover
 from waypost.store import format as store_format
 from waypost.store import parts, sources, unfenced
 from waypost.store.annotations import checked_metadata, checked_metrics, checked_step
@@ -35,7 +36,7 @@ from waypost.store.placing import Place
 from waypost.store.pruning import Pruned, prune
 from waypost.store.reading import Reading
 from waypost.store.reading_into import read_file
-from waypost.store.request import Select, chosen_group, chosen_uri, chosen_writer, part_of, selection
+from waypost.store.request import Select, chosen_group, chosen_uri, chosen_writer, part_of, selection, uploads_elsewhere
 from waypost.store.resuming import BASE, Delivered, Resuming, Take, Which
 from waypost.store.retention import Retention
 from waypost.store.saver import Job
@@ -75,6 +76,7 @@ class Checkpoints:
         attempt: int | Literal["contract"] | None = "contract",
         group: Group | Literal["launched"] | None = None,
         retention: Retention | None = None,
+        uploader: Literal["process", "thread"] | None = None,
         backend: Backend | None = None,
         seams: Seams | None = None,
         starting: Budget = STARTING,
@@ -83,10 +85,14 @@ class Checkpoints:
     ) -> None:
         """`retention` defaults to the contract's, for the contract's own store; without either everything is kept.
 
+        `uploader`: "process" uploads large saves in a process beside this one, "thread" in this one. None: as
+        WAYPOST_UPLOADER says, else beside wherever that can be (docs/sdk.md).
+
         `backend` (in place of `uri`), `seams` and the budgets are for tests.
         """
         report()  # before anything can fail: from here on an uncaught error sets the exit code the operator judges by
         told = Contract.from_env()
+        opened_by_uri = backend is None
         if backend is None:
             backend = open_backend(chosen_uri(uri, told))
         ours = told is None or canonical_uri(told.destination) == backend.uri
@@ -106,7 +112,9 @@ class Checkpoints:
         else:
             if retention is None and told is not None and voice.ours:
                 retention = told.retention
-            self._writing = self._take_over(calls, writer, starting, start_point, together, retention)
+            beside = uploads_elsewhere(uploader, backend.uri, opened_by_uri=opened_by_uri)
+            elsewhere = Mover() if beside else None
+            self._writing = self._take_over(calls, writer, starting, start_point, together, retention, elsewhere)
             self._log, start_point = self._writing.log, self._writing.start_point
         self._calls = calls if self._log is None else self._log.journal.calls
         self._start_point = start_point
@@ -122,10 +130,20 @@ class Checkpoints:
         start_point: StartPoint | None,
         together: Budget,
         retention: Retention | None,
+        elsewhere: Mover | None,
     ) -> WritingHandle:
         try:
-            committed = self._voice.committed
-            writing = share(calls, writer, stop.check_start, committed, starting, start_point, together, retention)
+            writing = share(
+                calls,
+                writer,
+                stop.check_start,
+                self._voice.committed,
+                starting,
+                start_point,
+                together,
+                retention,
+                elsewhere,
+            )
         except CompletedError:
             self._voice.tell(completed=True)
             raise

@@ -70,6 +70,8 @@ ENV_GROUP: Final = "WAYPOST_GROUP"
 """For launchers that the SDK doesn't know, with the next two, set by the user: names one execution of all ranks."""
 ENV_RANK: Final = "WAYPOST_RANK"
 ENV_WORLD_SIZE: Final = "WAYPOST_WORLD_SIZE"
+ENV_UPLOADER: Final = "WAYPOST_UPLOADER"
+"""Set by the user: `thread` uploads in the program itself, `process` beside it wherever that is possible."""
 ENV_NAMES: Final = (
     ENV_CHECKPOINT_DST,
     ENV_CHECKPOINT_SRC,

@@ -22,8 +22,8 @@ from waypost.store.entries import Checkpoint
 from waypost.store.fetching import Piece, read_pieces
 from waypost.store.format import Mode
 from waypost.store.manifest import Manifest
+from waypost.store.packing import Sizes
 from waypost.store.seams import InTurn, Seams
-from waypost.store.uploading import Sizes
 from waypost.store.waiting import inline
 
 NOW = datetime.datetime(2026, 11, 23, tzinfo=datetime.UTC)

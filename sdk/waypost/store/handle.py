@@ -13,7 +13,7 @@ import os
 import sys
 import threading
 from collections.abc import Callable
-from typing import Final
+from typing import Final, Protocol
 
 from waypost import attempt, ending, stop
 from waypost.errors import ConfigurationError, StorageError
@@ -26,19 +26,37 @@ from waypost.store.history import fact_of, uploads_of
 from waypost.store.info import CheckpointInfo
 from waypost.store.joining import join, require_conditional
 from waypost.store.journal import Journal
+from waypost.store.keys import Upload
 from waypost.store.log import Log, Stamp
+from waypost.store.manifest import Manifest
+from waypost.store.packing import SIZES, Sizes
 from waypost.store.ranks import Leader, Member
 from waypost.store.retention import Retention, to_prune
 from waypost.store.saver import Job, Saver
 from waypost.store.sequences import NOTHING, Sequences
+from waypost.store.sources import Content
 from waypost.store.start import IssuedFences, Writer
 from waypost.store.start_point import StartPoint
 from waypost.store.state import State
 from waypost.store.tidying import Tidying
-from waypost.store.uploading import SIZES, Sizes, Uploaded, Uploads
+from waypost.store.uploading import Uploaded, Uploads
+from waypost.store.urgency import Urgency
 
 CLOSING_SECONDS: Final = 5.0
 """How long a program's end may take longer because of what was pruned and not deleted yet."""
+
+
+class Elsewhere(Protocol):
+    """Packs and uploads beside this process's threads."""
+
+    urgency: Callable[[], Urgency]
+    """How much that may take from the program."""
+
+    def pack(self, content: Content, calls: Calls, upload: Upload, sizes: Sizes, /) -> Manifest:
+        """As `packing.pack_content`."""
+
+    def close(self) -> None:
+        """End it, whatever is under way."""
 
 
 class WritingHandle:
@@ -56,6 +74,7 @@ class WritingHandle:
         start_point: StartPoint | None = None,
         together: Budget = TOGETHER,
         retention: Retention | None = None,
+        elsewhere: Elsewhere | None = None,
     ) -> None:
         """Probe the store if need be, walk its log, append the FENCE; or, as a rank above 0, join that of rank 0.
 
@@ -63,7 +82,7 @@ class WritingHandle:
 
         `interrupt` is called between the requests of the start and may raise; `committed` at each confirmed save, in
         the saver's thread; `together` is how long a rank waits for the others. `issued` are the FENCEs of this process.
-        Without `retention` everything is kept.
+        Without `retention` everything is kept. Who packs and uploads `elsewhere` is closed with the handle.
         """
         self.uri, self.writer, self.pid, self.users = calls.backend.uri, writer, os.getpid(), 0
         self.calls, self._committed, self.retention = calls, committed, retention
@@ -99,6 +118,7 @@ class WritingHandle:
             lambda: calls.remaining_grace() is not None,
         )
         rank, size = (0, 1) if group is None else (group.rank, group.size)
+        self._elsewhere = elsewhere
         self._uploads = Uploads(
             calls.interruptible(self.saver.give_way),
             state.fence,
@@ -106,6 +126,9 @@ class WritingHandle:
             journal.first_ordinal() + rank,
             size,
         )
+        if elsewhere is not None:
+            elsewhere.urgency = self.saver.urgency
+            self._uploads.packer = elsewhere.pack
         self.ranks: Leader | Member | None = None
         """The other ranks' counterpart, if this process is one of several."""
         if isinstance(self.log, FollowedLog):
@@ -153,6 +176,8 @@ class WritingHandle:
             self.finish_tidying()
         finally:
             self.saver.stop()
+            if self._elsewhere is not None:
+                self._elsewhere.close()
             self.calls.backend.close()
             if self.start_point is not None:
                 self.start_point.close()
@@ -261,6 +286,7 @@ def share(
     start_point: StartPoint | None = None,
     together: Budget = TOGETHER,
     retention: Retention | None = None,
+    elsewhere: Elsewhere | None = None,
 ) -> WritingHandle:
     """This process's handle on the store, opened by `calls` if need be; to be given back by `release`.
 
@@ -280,6 +306,7 @@ def share(
                 start_point=start_point,
                 together=together,
                 retention=retention,
+                elsewhere=elsewhere,
             )
             _open[uri] = handle
             handle.saver.begin_tidying()

@@ -6,7 +6,8 @@ import os
 from collections.abc import Iterable
 
 from waypost.attempt import MAX_ATTEMPT, Contract
-from waypost.contract import ENV_CHECKPOINT_DST
+from waypost.backends.opening import OBJECT_STORES
+from waypost.contract import ENV_CHECKPOINT_DST, ENV_UPLOADER
 from waypost.errors import ConfigurationError
 from waypost.store import tree
 from waypost.store.group import Group, launched, launched_rank
@@ -60,6 +61,24 @@ def chosen_group(group: Group | str | None, uri: str) -> Group | None:
             "0 alone, or open it in every rank with Checkpoints(group='launched'), and they save together"
         )
     return None
+
+
+def uploads_elsewhere(uploader: str | None, uri: str, *, opened_by_uri: bool) -> bool:
+    """Whether a process beside this one uploads: if asked for, by argument or environment, else where it can.
+
+    It can where URI and environment are all that a store is opened by. What fsspec reaches isn't: the program may have
+    configured it by code. Raises ConfigurationError.
+    """
+    told = os.environ.get(ENV_UPLOADER) or None
+    for name, value in ((f"Checkpoints(uploader={uploader!r})", uploader), (f"{ENV_UPLOADER}={told}", told)):
+        if value not in (None, "process", "thread"):
+            raise ConfigurationError(f"{name}: an uploader is 'process' or 'thread'")
+    scheme = uri.partition("://")[0]
+    if scheme == "memory":
+        return False
+    if (wanted := uploader or told) is not None:
+        return wanted == "process" and (opened_by_uri or uploader is not None)
+    return opened_by_uri and (scheme == "file" or scheme in OBJECT_STORES)
 
 
 def selection(select: Select) -> frozenset[bytes]:

@@ -1,6 +1,5 @@
-"""What is saved goes into packs of 16-32 MiB, in bounded memory.
+"""What one fence uploads, and what its entries may name of it.
 
-Small files share a pack, large ones are cut into chunks over several. Nothing larger than a pack is ever in memory.
 A pack's name is used by one upload only (rule 5): the names of this save that a CHECKPOINT may carry are exactly
 those that were uploaded for it under this process's fence.
 """
@@ -9,8 +8,8 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any, Final
+from collections.abc import Mapping
+from typing import Any, Protocol
 
 from blake3 import blake3
 
@@ -18,23 +17,10 @@ from waypost.errors import ConfigurationError
 from waypost.store import keys, manifest
 from waypost.store.calls import Calls
 from waypost.store.entries import ManifestObject
-from waypost.store.manifest import Chunk, Manifest, Pack
-from waypost.store.sources import Content, Data, Hole
-
-
-@dataclasses.dataclass(frozen=True)
-class Sizes:
-    """What goes where, in bytes; within the format's bounds every writer may choose."""
-
-    inline: int = keys.MAX_INLINE
-    """Content up to this size stands inside the entry."""
-    manifest: int = keys.MAX_INLINE
-    """Likewise a manifest."""
-    pack: int = keys.PACK_TARGET
-    """A pack is closed once it holds this much."""
-
-
-SIZES: Final = Sizes()
+from waypost.store.keys import Upload
+from waypost.store.manifest import Manifest
+from waypost.store.packing import SIZES, Sizes, fill, pack_content
+from waypost.store.sources import Content
 
 
 @dataclasses.dataclass(frozen=True)
@@ -48,6 +34,13 @@ class Uploaded:
     """Names of the packs and the manifest that the entry will name."""
 
 
+class Packer(Protocol):
+    """What `packing.pack_content` does, by whatever means."""
+
+    def __call__(self, content: Content, calls: Calls, upload: Upload, sizes: Sizes, /) -> Manifest:
+        """Upload the content, and say in which packs it is: they are in the store then."""
+
+
 class Uploads:
     """Everything that one fence uploads; every upload gets names of its own."""
 
@@ -56,6 +49,8 @@ class Uploads:
         self._calls, self._fence, self._sizes = calls, fence, sizes
         self._ordinal, self._ranks = ordinal, ranks
         self._unnamed: set[str] = set()
+        self.packer: Packer = pack_content
+        """Does the work of `pack`; may be replaced by what has it done elsewhere."""
         self._taken: dict[int, int] = {}
         """Of each other rank the last upload that was taken for an entry."""
 
@@ -74,9 +69,9 @@ class Uploads:
     def pack(self, content: Content) -> Manifest:
         """Upload the content, however small; what was uploaded before and not named is given up. Raises as `upload`."""
         self._begin()
-        packer = _Packer(self._put_pack, self._sizes.pack)
-        chunks = [packer.add(content.pieces(index)) for index in range(len(content.nodes))]
-        return Manifest(content.nodes, chunks, packer.close())
+        packed = self.packer(content, self._calls, (self._fence, self._ordinal), self._sizes)
+        self._unnamed |= {pack.name for pack in packed.packs}
+        return packed
 
     def describe(self, packed: Manifest) -> Uploaded:
         """What an entry says of packs that are in the store; uploads the manifest if it is too large for an entry."""
@@ -122,13 +117,6 @@ class Uploads:
         """A CHECKPOINT naming these objects stands: no other entry may name them."""
         self._unnamed -= uploaded.objects
 
-    def _put_pack(self, data: memoryview) -> str:
-        name = keys.object_name(self._fence, self._ordinal, blake3(data).hexdigest())
-        if name not in self._unnamed:  # twice the same content in one save is one pack
-            self._calls.put("write a pack to", keys.PACKS + name, data)
-            self._unnamed.add(name)
-        return name
-
     def _put_manifest(self, raw: bytes) -> ManifestObject:
         if len(raw) > keys.MAX_MANIFEST:
             raise ConfigurationError(
@@ -142,38 +130,6 @@ class Uploads:
         return ManifestObject(name=name, size=len(raw), digest=digest)
 
 
-class _Packer:
-    """Fills packs with pieces of files, and remembers where each piece went."""
-
-    def __init__(self, put: Callable[[memoryview], str], target: int) -> None:
-        self._put, self._target = put, target
-        self._packs: list[Pack] = []
-        self._buffer = bytearray()
-
-    def add(self, pieces: Iterator[Data | Hole]) -> Sequence[Chunk]:
-        chunks = []
-        for piece in pieces:
-            if isinstance(piece, Hole):
-                chunks.append(Chunk.hole(len(piece)))
-                continue
-            place = Chunk(len(self._packs), len(self._buffer), len(piece), blake3(piece).hexdigest())
-            self._buffer += piece
-            chunks.append(place)
-            if len(self._buffer) >= self._target:
-                self._flush()
-        return chunks
-
-    def close(self) -> Sequence[Pack]:
-        if self._buffer:
-            self._flush()
-        return self._packs
-
-    def _flush(self) -> None:
-        view = memoryview(self._buffer)
-        self._packs.append(Pack(self._put(view), len(view)))
-        self._buffer = bytearray()  # a new one: a request that was given up may still hold the old one
-
-
 def _inline(content: Content, sizes: Sizes) -> Uploaded | None:
     """The save as it stands in an entry; None when its list of files is too long for one."""
     data = bytearray()
@@ -182,9 +138,7 @@ def _inline(content: Content, sizes: Sizes) -> Uploaded | None:
         data.extend(view)
         return manifest.INLINE
 
-    packer = _Packer(keep, sizes.inline + 1)  # all in one
-    chunks = [packer.add(content.pieces(index)) for index in range(len(content.nodes))]
-    record = Manifest(content.nodes, chunks, packer.close()).to_json()
+    record = fill(content, keep, sizes.inline + 1).to_json()  # all in one
     if len(_to_bytes(record)) > sizes.manifest:
         return None
     return Uploaded(record, bytes(data), content.size, frozenset())

@@ -34,6 +34,7 @@ from waypost.store.group import Group
 from waypost.store.handle import WritingHandle
 from waypost.store.info import CheckpointInfo
 from waypost.store.manifest import Manifest
+from waypost.store.packing import SIZES, Sizes
 from waypost.store.reading import Reading
 from waypost.store.resuming import BASE, Resuming, Which
 from waypost.store.retention import Retention
@@ -42,7 +43,6 @@ from waypost.store.seams import InTurn, Seams
 from waypost.store.sources import Source, look
 from waypost.store.start import IssuedFences, Writer
 from waypost.store.start_point import StartPoint
-from waypost.store.uploading import SIZES, Sizes
 from waypost.store.waiting import inline
 
 BUDGET = Budget(seconds=20.0)

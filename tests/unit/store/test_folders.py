@@ -18,7 +18,7 @@ from tests.unit.store.stepped import Process, SteppedBackend
 from waypost.checkpoints import Checkpoints
 from waypost.context import STAGING_PREFIX
 from waypost.errors import ConfigurationError, CorruptCheckpointError, StorageError
-from waypost.store import keys, placing, sources, tree, uploading
+from waypost.store import keys, packing, placing, sources, tree
 from waypost.store.tree import Kind
 
 
@@ -78,7 +78,7 @@ def test_any_folder_comes_back_as_it_was(
 
 
 def test_files_larger_than_packs_and_many_small_ones_come_back(tmp_path: Path) -> None:
-    process = Process(SteppedBackend(), sizes=uploading.Sizes(pack=5000))
+    process = Process(SteppedBackend(), sizes=packing.Sizes(pack=5000))
     source = tmp_path / "source"
     (source / "small").mkdir(parents=True)
     (source / "large").write_bytes(os.urandom(200_000))
@@ -98,7 +98,7 @@ def test_packs_are_bounded_and_small_files_share_them() -> None:
         sizes.append(len(view))
         return "name"
 
-    packer = uploading._Packer(put, keys.PACK_TARGET)
+    packer = packing._Packer(put, keys.PACK_TARGET)
     mib = keys.MIB
     for size in (1, 15 * mib, 10, 40 * mib, 5, 5):
         packer.add(memoryview(bytes(size))[at : at + keys.MAX_CHUNK] for at in range(0, size, keys.MAX_CHUNK))

@@ -1,0 +1,106 @@
+"""A content as another process can read it: by paths, by descriptors of shared memory, or as it is while it is small.
+
+What stands in memory is copied into a file in memory (memfd) that both have; what is larger than such a copy should be
+stays with the program.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import mmap
+import os
+from collections.abc import Sequence
+from typing import Final
+
+from waypost.store.keys import KIB, MIB
+from waypost.store.sources import Content, Data, Hole, Pieces
+from waypost.store.tree import Node
+
+_MOST_INLINE: Final = 256 * KIB
+_MOST_COPIED: Final = 64 * MIB
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Shared:
+    """A range of a file that was passed by its descriptor."""
+
+    descriptor: int
+    """Its place among those that were passed."""
+    offset: int
+    length: int
+
+
+Part = bytes | Shared | Hole
+Place = bytes | tuple[Part, ...] | None
+
+
+@dataclasses.dataclass(frozen=True)
+class Description:
+    """The nodes of a content, and for each of them a path, its parts, or nothing."""
+
+    nodes: Sequence[Node]
+    places: Sequence[Place]
+    copied: bool
+
+
+class Described:
+    """A description and the files that go with it; to be closed."""
+
+    def __init__(self, content: Content) -> None:
+        """Raises OSError when there is no room for a copy, ValueError when the content is too large for one."""
+        self.descriptors: list[int] = []
+        inline = _in_memory(content)
+        if inline > _MOST_COPIED:
+            raise ValueError(f"{inline} bytes stand in memory")
+        self._end = 0
+        try:
+            if inline > _MOST_INLINE:
+                self.descriptors.append(os.memfd_create("waypost-save"))
+            places = [self._place(place) for place in content.places]
+        except BaseException:
+            self.close()
+            raise
+        self.description = Description(content.nodes, places, content.copied)
+
+    def close(self) -> None:
+        """Let go of the copy."""
+        while self.descriptors:
+            os.close(self.descriptors.pop())
+
+    def _place(self, place: Pieces | bytes | None) -> Place:
+        if place is None:
+            return None
+        if isinstance(place, bytes):
+            return os.path.abspath(place)
+        return tuple(piece if isinstance(piece, Hole) else self._part(piece) for piece in place)
+
+    def _part(self, piece: Data) -> Part:
+        if not self.descriptors:
+            return bytes(piece)
+        view, start = memoryview(piece).cast("B"), self._end
+        while view:
+            written = os.pwrite(self.descriptors[0], view, self._end)
+            view, self._end = view[written:], self._end + written
+        return Shared(0, start, self._end - start)
+
+
+def content_of(description: Description, descriptors: Sequence[int]) -> Content:
+    """The content, on the other side."""
+    maps = [memoryview(mmap.mmap(descriptor, 0, prot=mmap.PROT_READ)) for descriptor in descriptors]
+
+    def piece(part: Part) -> Data | Hole:
+        return maps[part.descriptor][part.offset :][: part.length] if isinstance(part, Shared) else part
+
+    places = [[piece(part) for part in place] if isinstance(place, tuple) else place for place in description.places]
+    return Content(description.nodes, places, description.copied)
+
+
+def _in_memory(content: Content) -> int:
+    """Bytes that stand in the program's memory."""
+    return sum(
+        len(piece)
+        for place in content.places
+        if place is not None and not isinstance(place, bytes)
+        for piece in place
+        if not isinstance(piece, Hole)
+    )
