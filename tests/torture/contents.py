@@ -15,6 +15,8 @@ from typing import NamedTuple
 from tests.torture.errors import TortureError
 
 LARGE = 200_000
+HUGE = 1_200_000
+"""What the process beside the writer uploads."""
 BYTES_NAME = "_dst_cp"
 """Bytes come back as a file of this name (docs/format.md)."""
 Tree = Mapping[str, bytes]
@@ -35,12 +37,12 @@ def state_of(label: Label) -> Tree:
         case 0:
             return {BYTES_NAME: _filled(label, BYTES_NAME, chance.randrange(40, 4000))}
         case 1:
-            return {BYTES_NAME: _filled(label, BYTES_NAME, LARGE)}
+            return {BYTES_NAME: _filled(label, BYTES_NAME, HUGE if label.step % 2 else LARGE)}
         case 2:
             names = [f"part-{number}" for number in range(chance.randrange(1, 8))]
             return {name: _filled(label, name, chance.randrange(40, 3000)) for name in names}
         case 3:
-            sizes = {"large": LARGE, "deep/er/large": LARGE // 2, "deep/small": 100, "small": 60}
+            sizes = {"large": HUGE, "deep/er/large": LARGE // 2, "deep/small": 100, "small": 60}
             return {name: _filled(label, name, size) for name, size in sizes.items()} | {"empty/": b""}
         case _:
             names = [f"shard-{number:02}/data" for number in range(24)]

@@ -2,22 +2,26 @@
 
 Each life restores what the dead left, checks it, and saves on; the next blow is aimed by the ledger: at the start, the
 restore, a save or the deleting behind it, then some lines further, then some microseconds more. What it really hit is
-taken from the last lines that the writer wrote, and printed.
+taken from the last lines that the writer wrote, and printed. It hits the writer, the process that uploads for it (the
+writer has to go on saving then), or both; none of those processes may outlive its writer.
 """
 
 from __future__ import annotations
 
 import itertools
+import os
 import random
+import signal
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from tests.torture import writer
 from tests.torture.contents import identify, read_tree
 from tests.torture.errors import TortureError
 from tests.torture.figures import Figures
 from tests.torture.ledger import Witness
-from tests.torture.lives import Line, Subject, fresh_folder, open_requests, spin
+from tests.torture.lives import Line, Subject, fresh_folder, open_requests, outlives, spin
 from tests.torture.places import Place
 from tests.torture.writer import Life
 
@@ -27,6 +31,8 @@ SERVER_KILL_EVERY = 60
 _LINES = {"start": 12, "restore": 3, "save": 5, "prune": 3}
 _SAVES = 3
 _KEPT = 3
+Hits = Literal["the writer", "its uploader first", "both at once"]
+_HITS: tuple[Hits, ...] = ("the writer", "the writer", "its uploader first", "both at once")
 _PHASES = {"starting": "start", "started": "start", "restoring": "restore", "saving": "save"}
 
 
@@ -38,13 +44,15 @@ class Blow:
     nth: int
     lines: int
     seconds: float
+    hits: Hits
 
     @classmethod
     def draw(cls, chance: random.Random) -> Blow:
         """Each phase as often as the others; delays from 10 microseconds to 10 milliseconds, the short ones more."""
         phase = chance.choice(list(_LINES))
         nth = chance.randint(1, _SAVES) if phase in ("save", "prune") else 1
-        return cls(phase, nth, chance.randint(0, _LINES[phase]), 10 ** chance.uniform(-5, -2))
+        delay = 10 ** chance.uniform(-5, -2)
+        return cls(phase, nth, chance.randint(0, _LINES[phase]), delay, chance.choice(_HITS))
 
     def begins(self, line: Line) -> bool:
         """Whether this line begins the phase."""
@@ -109,7 +117,20 @@ def _strike(place: Place, subject: Subject, blow: Blow, chance: random.Random, f
     if not running:
         raise TortureError(f"it ended by itself; {subject.last_words()}")
     spin(blow.seconds)
+    uploaders = subject.children()
+    if blow.hits != "the writer":
+        for uploader in uploaders:
+            os.kill(uploader, signal.SIGKILL)
+        figures.counts["uploaders killed"] += len(uploaders)
+    if blow.hits == "its uploader first":
+        if uploaders and not subject.until(lambda line: line[0] == "saved"):
+            raise TortureError(f"it ended with its uploader; {subject.last_words()}")
+        spin(blow.seconds)
+        uploaders += subject.children()
     subject.kill()
+    if outlived := [uploader for uploader in uploaders if outlives(uploader)]:
+        raise TortureError(f"uploaders outlive their writer: {outlived}")
+    figures.counts["uploaders that ended with their writer"] += len(uploaders)
     figures.hits[what_it_did(subject.lines)] += 1
     figures.counts["writers killed"] += 1
 

@@ -88,6 +88,17 @@ class Subject:
         os.kill(self.pid, signal.SIGKILL)
         self.wait()
 
+    def children(self) -> list[int]:
+        """The processes that it has started: what uploads for it, if anything does."""
+        try:
+            return [
+                int(pid)
+                for children in Path(f"/proc/{self.pid}/task").glob("*/children")
+                for pid in children.read_text().split()
+            ]
+        except OSError:  # it, or a thread of it, has ended meanwhile
+            return []
+
     def freeze(self) -> bool:
         """SIGSTOP; whether it stands still now (it may have ended instead)."""
         os.kill(self.pid, signal.SIGSTOP)
@@ -166,6 +177,19 @@ def open_requests(lines: list[Line]) -> list[Line]:
     """The requests that a ledger has no answer of."""
     answered = {line[1] for line in lines if line[0] == "done"}
     return [line for line in lines if line[0] == "request" and line[1] not in answered]
+
+
+def outlives(pid: int, seconds: float = 10.0) -> bool:
+    """Whether this process is there after so many seconds."""
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        try:
+            if Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] in "ZX":
+                return False
+        except OSError:
+            return False
+        time.sleep(0.002)
+    return True
 
 
 def spin(seconds: float) -> None:

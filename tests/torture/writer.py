@@ -61,7 +61,7 @@ def live(life: Life, ledger: Ledger) -> int:
     try:
         backend = TracedBackend(open_backend(life.uri), note, life.freeze)
         retention = None if life.kept is None else Retention(keep_last=life.kept)
-        with Checkpoints(attempt=life.attempt, backend=backend, retention=retention) as checkpoints:
+        with Checkpoints(attempt=life.attempt, backend=backend, retention=retention, uploader="process") as checkpoints:
             note("started")
             step = _restore(checkpoints, life, ledger)
             for number in itertools.count(1):
