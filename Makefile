@@ -72,8 +72,9 @@ model: $(READY) ## Explore the store's protocol in large bounds, and print the t
 fuzz: $(READY) ## Fuzz everything that reads what somebody else may have written (SECONDS=60)
 	@$(PYTHON) -m tests.fuzz --seconds $(or $(SECONDS),60)
 
-bench: $(READY) ## Time a tiny save, and a file there and back, against bare requests
-	@$(PYTHON) -m tests.bench
+bench: $(READY) ## Move checkpoints beside the peers and the machine's limits (ONLY='upload tiny' ROUNDS= SIZE=MIB WRITE=1)
+	@$(PYTHON) -m tests.bench $(if $(ONLY),--only $(ONLY)) $(if $(ROUNDS),--rounds $(ROUNDS)) \
+		$(if $(SIZE),--size $(SIZE)) $(if $(WRITE),--write)
 
 bench-relaunch: $(READY) ## Time from the old pod's end to the new one, beside a Job and a StatefulSet (THROUGH=100)
 	@$(PYTHON) -m tests.bench.relaunch --through $(THROUGH) --provider $(PROVIDER)

@@ -1,115 +1,66 @@
-"""`make bench`: what a save and a restore cost beside the bare requests they are made of.
+"""`make bench`: what moving checkpoints costs under Waypost, beside its peers and beside what the machine can do.
 
-Waypost and a bare obstore client take turns on the same versitygw, in one process and the same order of work, so that
-the machine's noise meets both. Printed are medians with their quartiles, and the ratio, which is the only figure
-worth quoting: absolute times belong to the machine of the day.
+    python -m tests.bench [--only ROW ...] [--rounds N] [--size MIB] [--peers NAME ...] [--smoke] [--write]
+
+One command installs the peers, starts an S3 server that costs next to nothing (sink.py), and lets the contestants of
+each row (rows/) take turns. Ratios are what is worth quoting: absolute figures belong to the machine of the day.
+`--write` puts the tables into docs/benchmarks.md and draws its plot.
 """
 
 from __future__ import annotations
 
-import os
-import statistics
+import argparse
+import signal
 import sys
-import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+import tempfile
+from collections.abc import Sequence
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
-from obstore.store import S3Store
+from tests.bench.contest import BUCKET, Outcome, Stage, compete
+from tests.bench.page import goals_table, table, write_page
+from tests.bench.rows import ROWS
+from tests.bench.sink import Sink
+from tests.cluster.progress import say
 
-from tests.cluster import S3Server
-from waypost import Checkpoints
-
-BUCKET = "bench"
-TINY = b"step=41".ljust(64)
-FILE_BYTES = 64 * 2**20
-TINY_ROUNDS, FILE_ROUNDS = 100, 5
+_SHARED_MEMORY = Path("/dev/shm")
 
 
-@dataclass
-class Pair:
-    """One kind of work, done by Waypost and by the bare client in turns."""
-
-    name: str
-    ours: Callable[[int], object]
-    bare: Callable[[int], object]
-    rounds: int
-    our_seconds: list[float] = field(default_factory=list)
-    bare_seconds: list[float] = field(default_factory=list)
-
-    def run(self) -> None:
-        """Take turns, each going first every other round; the first round warms up and isn't counted."""
-        for number in range(self.rounds + 1):
-            turns = [(self.ours, self.our_seconds), (self.bare, self.bare_seconds)]
-            for work, seconds in turns if number % 2 else reversed(turns):
-                started = time.perf_counter()
-                work(number)
-                if number:
-                    seconds.append(time.perf_counter() - started)
-
-    def row(self) -> str:
-        ratio = statistics.median(self.our_seconds) / statistics.median(self.bare_seconds)
-        return f"{self.name:<34} {_spread(self.our_seconds):>24} {_spread(self.bare_seconds):>24} {ratio:>7.2f}"
-
-
-def _spread(seconds: list[float]) -> str:
-    low, middle, high = (1000 * value for value in statistics.quantiles(seconds, n=4))
-    return f"{middle:.1f} ({low:.1f}-{high:.1f})"
-
-
-@contextmanager
-def _environment(values: dict[str, str]) -> Iterator[None]:
-    before = dict(os.environ)
-    os.environ.update(values)
-    try:
-        yield
-    finally:
-        os.environ.clear()
-        os.environ.update(before)
-
-
-def _pairs(bare: S3Store, checkpoints: Checkpoints, folder: Path) -> list[Pair]:
-    source = folder / "state.bin"
-    source.write_bytes(os.urandom(FILE_BYTES))
-
-    def restore(number: int) -> None:
-        checkpoints.restore(folder / f"restored-{number}")
-
-    def fetch(number: int) -> None:
-        with (folder / f"fetched-{number}").open("wb") as target:
-            for chunk in bare.get(f"bare/file-{FILE_ROUNDS}").stream():
-                target.write(chunk)
-
-    return [
-        Pair(
-            "save 64 bytes / PUT",
-            lambda number: checkpoints.save(TINY, step=number, wait=True),
-            lambda number: bare.put(f"bare/tiny-{number}", TINY, mode="create", use_multipart=False),
-            TINY_ROUNDS,
-        ),
-        Pair(
-            "save 64 MiB / PUT",
-            lambda number: checkpoints.save(source, step=1000 + number, wait=True),
-            lambda number: bare.put(f"bare/file-{number}", source.read_bytes(), use_multipart=False),
-            FILE_ROUNDS,
-        ),
-        Pair("restore 64 MiB, verified / GET", restore, fetch, FILE_ROUNDS),
-    ]
-
-
-def main() -> int:
-    with S3Server.start(BUCKET) as server, _environment(server.environment), TemporaryDirectory() as folder:
-        bare = S3Store(BUCKET, endpoint=server.endpoint, client_options={"allow_http": True})
-        with Checkpoints(f"s3://{BUCKET}/waypost", attempt=1) as checkpoints:
-            pairs = _pairs(bare, checkpoints, Path(folder))
-            for pair in pairs:
-                pair.run()
-    print(f"{'milliseconds: median (quartiles)':<34} {'Waypost':>24} {'bare client':>24} {'ratio':>7}")
-    for pair in pairs:
-        print(pair.row())
-    return 0
+def main(arguments: Sequence[str] | None = None) -> int:
+    """0 when Waypost and the limits ran in every row; peers may fail, which the table says."""
+    names = [row.name for row in ROWS]
+    parser = argparse.ArgumentParser(prog="python -m tests.bench", description=__doc__.splitlines()[0])
+    parser.add_argument("--only", nargs="+", choices=names, default=names, metavar="ROW", help=", ".join(names))
+    parser.add_argument("--rounds", type=int, default=5, help="counted ones; one more warms up")
+    parser.add_argument("--size", type=int, default=1024, metavar="MIB", help="of the large file")
+    parser.add_argument("--peers", nargs="*", metavar="NAME", help="only these; none: Waypost and the limits alone")
+    parser.add_argument("--folder", type=Path, help="where the files lie; by default on tmpfs")
+    parser.add_argument("--smoke", action="store_true", help="each row once with next to nothing, to see that it runs")
+    parser.add_argument("--write", action="store_true", help="write docs/benchmarks.md and its plot")
+    told = parser.parse_args(arguments)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # gigabytes of memory lie in the folder
+    outcomes: list[Outcome] = []
+    folder = told.folder or (_SHARED_MEMORY if _SHARED_MEMORY.is_dir() else None)
+    with tempfile.TemporaryDirectory(prefix="waypost-bench-", dir=folder) as work, Sink.start(BUCKET) as sink:
+        size, rounds = (8, 0) if told.smoke else (told.size, told.rounds)
+        stage = Stage(sink, Path(work), size, rounds, told.smoke)
+        for row in ROWS:
+            if row.name not in told.only:
+                continue
+            for setting in row.settings:
+                if told.smoke and setting.latency_ms:
+                    continue
+                say(f"{row.name}, {setting.label}: {row.title}")
+                outcome = compete(row, setting, stage, lambda name: told.peers is None or name in told.peers)
+                outcomes.append(outcome)
+                print(f"\n{table(outcome, stage)}", flush=True)
+    if not told.smoke:
+        print(f"\n{goals_table(outcomes)}")
+    if told.write:
+        write_page(outcomes, stage)
+    needed = [name for outcome in outcomes for name in outcome.failures if told.smoke or name in outcome.needed]
+    for name in needed:
+        print(f"bench: {name} failed", file=sys.stderr)
+    return 1 if needed else 0
 
 
 if __name__ == "__main__":

@@ -1,0 +1,42 @@
+"""How a contestant's program is told to begin, and tells what it took: see tests.bench.measuring."""
+
+from __future__ import annotations
+
+import json
+import resource
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+
+def cpu_seconds() -> float:
+    """Processor time of this process and of the children that it has waited for."""
+    used = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+    return sum(one.ru_utime + one.ru_stime for one in used)
+
+
+@contextmanager
+def timed() -> Iterator[dict[str, float]]:
+    """Wait for the word, time what follows, and report it with whatever is put into the dictionary.
+
+    `seconds` put there by the work itself takes the place of the time of the whole.
+    """
+    print("ready", flush=True)
+    sys.stdin.readline()
+    extra: dict[str, float] = {}
+    before, began = cpu_seconds(), time.perf_counter()
+    yield extra
+    seconds = time.perf_counter() - began
+    print(json.dumps({"seconds": seconds, "cpu_before": before, **extra}), flush=True)
+
+
+def one_by_one(count: int, act: Callable[[int], object]) -> dict[str, float]:
+    """Do it so many times and return the time of one: median, and the slowest of each hundred."""
+    took = []
+    for number in range(count):
+        began = time.perf_counter()
+        act(number)
+        took.append(time.perf_counter() - began)
+    took.sort()
+    return {"seconds": took[len(took) // 2], "p99": took[min(len(took) - 1, len(took) * 99 // 100)]}
