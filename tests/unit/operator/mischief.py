@@ -21,30 +21,30 @@ from waypost_operator.model.raw import Json
 FOREGROUND = "foregroundDeletion"
 ACTIONS: Mapping[str, int] = {
     # operators
-    "operate": 30,
-    "deliver": 14,
-    "deliver_all": 6,
+    "operate": 40,
+    "deliver": 12,
+    "deliver_all": 16,
     "break_watch": 2,
     "sweep": 2,
     "restart": 2,
-    "carry_out_late": 2,
+    "carry_out_late": 3,
     # pods and nodes
-    "move_on": 20,
-    "pass_time": 10,
-    "evict": 4,
+    "move_on": 40,
+    "pass_time": 24,
+    "evict": 8,
     "shut_down": 3,
-    "lose_sight": 2,
+    "lose_sight": 3,
     "delete": 2,
     "vanish": 1,
     "collect_ended": 3,
     "change_node": 1,
     "cut_off": 5,
-    "hear_again": 1,
+    "hear_again": 3,
     "refuse": 1,
     # users
-    "edit": 1,
-    "suspend_or_resume": 1,
-    "change_ttl": 1,
+    "edit": 3,
+    "suspend_or_resume": 2,
+    "change_ttl": 2,
     "change_policy": 1,
     "delete_task": 1,
     "replace_task": 2,
@@ -69,12 +69,15 @@ class Mischief(Promises, ABC):
         self.calm = False
         self.going_down: set[str] = set()
         """Pods in the middle of a graceful node shutdown."""
+        self.unlabelled: set[str] = set()
+        """UIDs of pods that lost their label."""
         self.trail: list[str] = []
 
     def happen(self) -> None:
         """One random action of anybody."""
-        if self.world.task is None and self.dice.random() < 0.1:
-            self.apply_again()
+        over = self.world.status.get("state") in ("Succeeded", "Failed")
+        if self.dice.random() < (0.2 if self.world.task is None else 0.03 if over else 0.0):
+            self.replace_task()  # or most of a history would tell of what is over
         action = self.dice.choices(list(self.actions), list(self.actions.values()))[0]
         self.trail.append(action)
         getattr(self, action)()
@@ -93,10 +96,16 @@ class Mischief(Promises, ABC):
     # --- pods and their machines -----------------------------------------------------------------------------
     def pass_time(self) -> None:
         self.world.now += timedelta(seconds=self.dice.choice([0.01, 1, 5, 31, 90]))
+        if self.dice.random() < 0.3:
+            self.world.refuse_creates = None
         self.kubelets()
 
     def kubelets(self) -> None:
-        """Pods whose grace is over are killed and go; a node's shutdown comes to its end; garbage is collected."""
+        """What time brings: pods whose grace is over are killed and go, a node's shutdown comes to its end, labels are
+        put back, garbage is collected."""
+        for name in [name for name in self.world.pods if self.pod(name).uid in self.unlabelled]:
+            self.world.find_again(name)
+        self.unlabelled.clear()
         for name in self.going_down & set(self.within_reach()):
             self.world.end_shutdown(name)
         self.going_down.clear()
@@ -113,7 +122,9 @@ class Mischief(Promises, ABC):
         for name in self.within_reach():
             pod = self.pod(name)
             if not pod.node:
-                self.world.bind(name, self.dice.choice(["node-1", "node-2"]))
+                self.world.bind(name, self.dice.choice(["node-1", "node-2", "node-2"]))
+                if self.dice.random() < 0.5 and not self.is_silent(self.pod(name)):
+                    self.world.run(name)
             elif name in self.going_down:
                 self.world.end_shutdown(name)
                 self.going_down.discard(name)
@@ -121,7 +132,7 @@ class Mischief(Promises, ABC):
                 self.world.end_straggler(name)
             elif not pod.running:
                 self.world.run(name)
-            else:
+            elif self.calm or self.dice.random() < 0.5:
                 self.end(name)
         self.clean_up()
 
@@ -161,7 +172,7 @@ class Mischief(Promises, ABC):
             assert not beside, f"the store is deleted while {beside} may still write"
             self.world.run(CLEANUP)
         else:
-            code = 0 if self.calm else self.dice.choice([0, 1, 74])
+            code = 0 if self.calm else self.dice.choice([0, 0, 1, 74])
             if code == 0:
                 self.store_gone.add(owner)
             self.seen[f"clean-up ended {code}"] += 1
@@ -187,8 +198,10 @@ class Mischief(Promises, ABC):
                 self.going_down.add(name)
 
     def lose_sight(self) -> None:
+        """To a watch with a label selector a pod is deleted whose label is taken away, until it is put back."""
         for name in list(self.world.pods):
             self.world.lose_sight(name)
+            self.unlabelled.add(self.pod(name).uid)
 
     def delete(self) -> None:
         for name in self.world.may_run:
@@ -231,7 +244,7 @@ class Mischief(Promises, ABC):
 
     # --- the API server and the garbage collector --------------------------------------------------------------
     def refuse(self) -> None:
-        self.world.refuse_creates = self.dice.choice([None, None, (403, "quota"), (500, "etcd"), (422, "bad image")])
+        self.world.refuse_creates = self.dice.choice([(403, "quota"), (500, "etcd"), (422, "bad image")])
 
     def collect_garbage(self) -> None:
         """What the garbage collector, the namespace's, and who else holds a task do, once they come to it."""
@@ -258,8 +271,8 @@ class Mischief(Promises, ABC):
         limits: dict[str, Any] = {
             limit: self.dice.choice(either) for limit, either in short_and_long.items() if self.dice.random() < 0.08
         }
-        if self.dice.random() < 0.3:
-            limits["ttlSecondsAfterFinished"] = self.dice.choice([0, 20, 300])
+        if self.dice.random() < 0.5:
+            limits["ttlSecondsAfterFinished"] = self.dice.choice([0, 20, 100])
         policy = "Delete" if self.dice.random() < self.delete_odds else "Retain"
         limits["checkpoint"] = {"uri": "s3://bucket/runs", "deletionPolicy": policy}
         failures = self.dice.choice([0, 2, 5])
@@ -278,7 +291,7 @@ class Mischief(Promises, ABC):
             self.change_spec(suspend=not self.world.task["spec"].get("suspend", False))
 
     def change_ttl(self) -> None:
-        self.change_spec(ttlSecondsAfterFinished=self.dice.choice([None, 0, 20, 300]))
+        self.change_spec(ttlSecondsAfterFinished=self.dice.choice([None, 0, 20, 100]))
 
     def change_policy(self) -> None:
         policy = self.dice.choice(["Delete", "Delete", "Retain"])
@@ -296,10 +309,6 @@ class Mischief(Promises, ABC):
         """`kubectl replace --force`: the namesake comes while its predecessor's pods are still there."""
         if not self.deleting(self.uid):
             self.world.ask_to_delete_task()
-        self.apply_again()
-
-    def apply_again(self) -> None:
-        """A task of the same name, where none is."""
         if self.world.task is not None or self.world.namespace_terminating:
             return
         uid = f"{len(self.uids):08d}{UID[8:]}"

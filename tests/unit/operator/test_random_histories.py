@@ -19,7 +19,7 @@ from tests.unit.operator.runtime import Killed, NoAnswerError, Runtime
 from waypost_operator.model.decision import DeletePod, DeleteTask, LookAtTask, Wait, WriteFinalizers, WriteStatus
 
 SEEDS = range(200)
-ACTIONS = 120
+ACTIONS = 200
 FAULT_RATE = 0.08
 SHORT_RETRY = timedelta(seconds=1)
 

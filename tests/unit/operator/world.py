@@ -103,8 +103,11 @@ class World(Server):
         self.changed("pod", pod)
 
     def lose_sight(self, name: str) -> None:
-        """To a watch with a label selector the pod is deleted, though only its label was changed for a moment."""
+        """To a watch with a label selector the pod is deleted, though only its label was changed."""
         self.changed("pod", self.pods[name], "DELETED")
+
+    def find_again(self, name: str) -> None:
+        """The label is back."""
         self.changed("pod", self.pods[name])
 
     def end_straggler(self, name: str) -> None:

@@ -23,7 +23,7 @@ ABOUT_THE_TASK = ("GET task", "PUT status", "PATCH finalizers", "DELETE task")
 class Histories(Mischief):
     """One random history."""
 
-    actions: ClassVar[Mapping[str, int]] = {**ACTIONS, "operate": 80, "race": 6, "rival": 3}
+    actions: ClassVar[Mapping[str, int]] = {**ACTIONS, "operate": 120, "race": 8, "rival": 3}
     looked_within = 2 * SLACK * TIMEOUT
     told_within = max(CONFIRMED_FOR, SLACK * TIMEOUT)  # each answer may take as long as can be
 

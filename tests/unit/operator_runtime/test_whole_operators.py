@@ -17,7 +17,7 @@ from .histories import Histories
 pytestmark = pytest.mark.usefixtures("no_errors")
 
 SEEDS = range(100)
-ACTIONS = 150
+ACTIONS = 240
 
 
 @pytest.mark.parametrize("seed", SEEDS)
