@@ -27,8 +27,10 @@ MAX_INLINE: Final = 64 * KIB
 """Content, and manifest, up to this size stand inside the entry: one PUT is the whole save."""
 MAX_ANNOTATIONS: Final = 64 * KIB
 """Metrics and metadata together, as JSON."""
-PACK_TARGET: Final = 16 * MIB
-"""A pack is closed once it holds this much."""
+PACK_TARGET: Final = 25 * MIB
+"""A pack is closed once the next chunk doesn't fit into this."""
+PACKS_IN_MEMORY: Final = 3 * PACK_TARGET
+"""Two on their way and one that is being filled; or more of them, and smaller."""
 MAX_CHUNK: Final = 16 * MIB
 MAX_PACK: Final = 32 * MIB
 MAX_MANIFEST: Final = 64 * MIB

@@ -1,22 +1,33 @@
-"""What is saved goes into packs of 16-32 MiB, in bounded memory.
+"""What is saved goes into packs, read, hashed and sent at the same time, in memory that doesn't depend on its size.
 
-Small files share a pack, large ones are cut into chunks over several. Nothing larger than a pack is ever in memory.
+One thread reads the content chunk by chunk right into the pack that is being filled, and hashes it there while it is
+in the processor's cache; full packs are sent beside it, two at once, or as many as help (`waypost.store.width`). The
+memory for all is the same: the more there are, the smaller they get. Small files share a pack, large ones are cut into
+chunks (`waypost.store.edges`). A chunk that is known, from earlier in this content or from what the caller may name,
+isn't stored again; zeros are stored nowhere.
+
 A function of what it is given and nothing else: no state is left behind, so it can do its work in another process.
 """
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Final
+from collections.abc import Mapping, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, wait
+from typing import Final, Self
 
 from blake3 import blake3
 
-from waypost.store import keys
+from waypost.errors import StorageError
+from waypost.store import keys, width
+from waypost.store.buffers import Buffer, Buffers
 from waypost.store.calls import Calls
-from waypost.store.keys import Upload
+from waypost.store.edges import cuts, edges_of
+from waypost.store.keys import MIB, Upload
 from waypost.store.manifest import Chunk, Manifest, Pack
-from waypost.store.sources import Content, Data, Hole
+from waypost.store.sources import MIN_HOLE, Content, Reader
+from waypost.store.tree import Kind
+from waypost.store.width import Width
 
 
 @dataclasses.dataclass(frozen=True)
@@ -28,7 +39,9 @@ class Sizes:
     manifest: int = keys.MAX_INLINE
     """Likewise a manifest."""
     pack: int = keys.PACK_TARGET
-    """A pack is closed once it holds this much."""
+    """A pack holds at most so much."""
+    memory: int = keys.PACKS_IN_MEMORY
+    """All packs that are being filled or sent, together."""
 
 
 SIZES: Final = Sizes()
@@ -44,61 +57,237 @@ class Held:
 
 NOTHING_HELD: Final[Mapping[str, Held]] = {}
 
+_CHUNK: Final = MIB
+_MOST_CHUNKS: Final = 2**16
+"""Of a content; of a larger one each chunk is larger, so that the manifest stays within its bounds."""
+_OWN_EDGES: Final = 4
+"""A part of a file has chunks of its own, if it is at least this part of a chunk long."""
+_START: Final = 2
+"""Packs sent at once: while one is answered the other is on its way, and that fills a fast line."""
+_SLOW: Final = 0.25
+"""Seconds over one pack that are worth finding out whether more at once go faster."""
+_ZEROS: Final = bytearray(MIN_HOLE)
+
 
 def pack_content(
     content: Content, calls: Calls, upload: Upload, sizes: Sizes = SIZES, held: Mapping[str, Held] = NOTHING_HELD
 ) -> Manifest:
-    """Upload the content, in packs that are named as of `upload`.
+    """Upload what isn't `held` (by the chunks' hashes), in packs that are named as of `upload`.
 
-    The packs of the manifest are in the store when this returns. Raises StorageError, OSError when the content can't
-    be read.
+    Those packs of the manifest that carry this upload's name are in the store when this returns, and are named by
+    nobody. Raises StorageError, OSError when the content can't be read; what was sent is given up then.
     """
-    sent: set[str] = set()
-
-    def put(data: memoryview) -> str:
-        name = keys.object_name(*upload, blake3(data).hexdigest())
-        if name not in sent:  # twice the same content in one save is one pack
-            calls.put("write a pack to", keys.PACKS + name, data)
-            sent.add(name)
-        return name
-
-    return fill(content, put, sizes.pack)
-
-
-def fill(content: Content, put: Callable[[memoryview], str], target: int) -> Manifest:
-    """Cut the content into packs of `target` bytes, or a little more; `put` gives each its name."""
-    packer = _Packer(put, target)
-    chunks = [packer.add(content.pieces(index)) for index in range(len(content.nodes))]
-    return Manifest(content.nodes, chunks, packer.close())
+    chunk = _chunk_size(content.size, sizes)
+    sizes = dataclasses.replace(sizes, pack=min(sizes.pack, max(content.size, 1)))
+    with _Flight(calls, sizes, chunk) as flight:
+        packing = _Packing(flight, upload, chunk, held)
+        chunks = [
+            packing.add(content, index) if node.kind is Kind.FILE and node.size else ()
+            for index, node in enumerate(content.nodes)
+        ]
+        packing.close()
+    return Manifest(content.nodes, chunks, packing.packs)
 
 
-class _Packer:
-    """Fills packs with pieces of files, and remembers where each piece went."""
+def _chunk_size(size: int, sizes: Sizes) -> int:
+    chunk = _CHUNK
+    while size > chunk * _MOST_CHUNKS and chunk < keys.MAX_CHUNK:
+        chunk *= 2
+    return min(chunk, sizes.pack)
 
-    def __init__(self, put: Callable[[memoryview], str], target: int) -> None:
-        self._put, self._target = put, target
-        self._packs: list[Pack] = []
-        self._buffer = bytearray()
 
-    def add(self, pieces: Iterator[Data | Hole]) -> Sequence[Chunk]:
-        chunks = []
-        for piece in pieces:
-            if isinstance(piece, Hole):
-                chunks.append(Chunk.hole(len(piece)))
-                continue
-            place = Chunk(len(self._packs), len(self._buffer), len(piece), blake3(piece).hexdigest())
-            self._buffer += piece
-            chunks.append(place)
-            if len(self._buffer) >= self._target:
-                self._flush()
+class _Packing:
+    """Fills packs with the chunks of files, and remembers where each one is."""
+
+    def __init__(self, flight: _Flight, upload: Upload, chunk: int, held: Mapping[str, Held]) -> None:
+        self._flight, self._upload, self._chunk, self._held = flight, upload, chunk, held
+        self.packs: list[Pack] = []
+        """Those that hold what is new, and those that hold what is held."""
+        self._indexes: dict[str, int] = {}
+        """Of those that hold what is held, by name."""
+        self._places: dict[str, Chunk] = {}
+        """By its hash, each chunk that stands in a pack."""
+        self._filling: _Filling | None = None
+
+    def add(self, content: Content, index: int) -> Sequence[Chunk]:
+        """The file at `index`."""
+        with content.open(index) as reader:
+            return self._file(reader, content.nodes[index].size)
+
+    def close(self) -> None:
+        """Send what is left, and wait until all has arrived."""
+        if self._filling is not None:
+            self._send(self._filling)
+        self._flight.finish()
+
+    def _file(self, reader: Reader, size: int) -> Sequence[Chunk]:
+        chunks: list[Chunk] = []
+        edges = self._edges(reader, size)
+        at = 0
+        for start, end in reader.written():
+            _add_hole(chunks, start - at)
+            for begin, until in cuts(edges, start, end, self._chunk):
+                self._add_chunk(chunks, reader, begin, until - begin)
+            at = end
+        _add_hole(chunks, size - at)
         return chunks
 
-    def close(self) -> Sequence[Pack]:
-        if self._buffer:
-            self._flush()
-        return self._packs
+    def _edges(self, reader: Reader, size: int) -> Sequence[int]:
+        if size <= self._chunk:
+            return ()
 
-    def _flush(self) -> None:
-        view = memoryview(self._buffer)
-        self._packs.append(Pack(self._put(view), len(view)))
-        self._buffer = bytearray()  # a new one: a request that was given up may still hold the old one
+        def read(at: int, length: int) -> bytes:
+            found = bytearray(length)
+            reader.read_into(at, memoryview(found))
+            return bytes(found)
+
+        return edges_of(read, size, max(1, self._chunk // _OWN_EDGES))
+
+    def _add_chunk(self, chunks: list[Chunk], reader: Reader, at: int, length: int) -> None:
+        filling = self._room(length)
+        with memoryview(filling.buffer) as whole, whole[filling.length :][:length] as room:
+            reader.read_into(at, room)
+            if length >= MIN_HOLE and _is_zero(room):
+                _add_hole(chunks, length)
+                return
+            digest = blake3(room).hexdigest()
+        chunk = self._places.get(digest)
+        if chunk is None:
+            chunk = self._places[digest] = self._held_chunk(digest, length) or self._keep(filling, digest, length)
+        chunks.append(chunk)
+
+    def _held_chunk(self, digest: str, length: int) -> Chunk | None:
+        held = self._held.get(digest)
+        if held is None:
+            return None
+        index = self._indexes.get(held.pack.name)
+        if index is None:
+            index = self._indexes[held.pack.name] = self._begin(held.pack)
+        return Chunk(index, held.offset, length, digest)
+
+    def _keep(self, filling: _Filling, digest: str, length: int) -> Chunk:
+        """What has just been read into the pack stays there."""
+        if filling.index is None:
+            filling.index = self._begin(_UNNAMED)
+        chunk = Chunk(filling.index, filling.length, length, digest)
+        filling.length += length
+        filling.digests.update(bytes.fromhex(digest))
+        return chunk
+
+    def _begin(self, pack: Pack) -> int:
+        self.packs.append(pack)
+        return len(self.packs) - 1
+
+    def _room(self, length: int) -> _Filling:
+        """The pack that is being filled; a new one, if this has no room for so much."""
+        filling = self._filling
+        if filling is not None and len(filling.buffer) - filling.length >= length:
+            return filling
+        if filling is not None:
+            self._send(filling)
+        self._filling = filling = _Filling(self._flight.buffer())
+        return filling
+
+    def _send(self, filling: _Filling) -> None:
+        if filling.index is None:
+            return
+        name = keys.object_name(*self._upload, filling.digests.hexdigest())
+        self.packs[filling.index] = Pack(name, filling.length)
+        self._flight.send(name, filling.buffer, filling.length)
+
+
+@dataclasses.dataclass
+class _Filling:
+    """A pack that isn't full yet."""
+
+    buffer: Buffer
+    length: int = 0
+    index: int | None = None
+    """Its place in the list of packs, once something is in it."""
+    digests: blake3 = dataclasses.field(default_factory=blake3)
+    """Hash of the hashes of its chunks: it tells packs of one upload apart, without hashing every byte again."""
+
+
+_UNNAMED: Final = Pack("", 0)
+
+
+def _is_zero(data: memoryview) -> bool:
+    return all(_ZEROS.startswith(data[at : at + MIN_HOLE]) for at in range(0, len(data), MIN_HOLE))
+
+
+def _add_hole(chunks: list[Chunk], length: int) -> None:
+    if length and chunks and chunks[-1].is_hole:
+        chunks[-1] = Chunk.hole(chunks[-1].length + length)
+    elif length:
+        chunks.append(Chunk.hole(length))
+
+
+class _GivenUpError(Exception):
+    """Ends a thread whose pack nobody wants any more."""
+
+
+class _Flight:
+    """The packs on their way, and the memory for all: for use in a `with`, whose end waits for them."""
+
+    def __init__(self, calls: Calls, sizes: Sizes, chunk: int) -> None:
+        most = max(1, min(width.MOST, sizes.memory // chunk - 1))
+        self._width = Width(calls.seams.clock, min(_START, most), most)
+        self._calls = calls.beside(self._check, self._width.throttled)
+        self._clock, self._sizes = calls.seams.clock, sizes
+        self._buffers = Buffers(sizes.memory)
+        self._pool = calls.seams.pool(most, "waypost-pack")
+        self._flying: dict[Future[float], int] = {}
+        self._given_up = False
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: object, error: object, trace: object) -> None:
+        self._given_up = kind is not None
+        self._pool.shutdown()
+
+    def buffer(self) -> Buffer:
+        """An empty pack; waits until there is memory for it. Raises what sending the others raises, StorageError."""
+        patience = self._calls.patience(self._sizes.memory)
+        while True:
+            size = min(self._sizes.pack, self._sizes.memory // (self._width.now + 1))
+            if (buffer := self._buffers.take(size)) is not None:
+                return buffer
+            if self._flying:
+                self._land()
+            elif not patience.pause():
+                raise StorageError(
+                    "write a pack to",
+                    self._calls.backend.uri,
+                    f"requests that were given up still hold all the memory for packs ({patience.spent})",
+                )
+
+    def send(self, name: str, buffer: Buffer, length: int) -> None:
+        """Send a pack beside the caller. Raises what sending the others raises."""
+        while len(self._flying) >= self._width.now:
+            self._land()
+        self._flying[self._pool.submit(self._put, name, buffer, length)] = length
+
+    def finish(self) -> None:
+        """Wait until all has arrived. Raises what sending raises."""
+        while self._flying:
+            self._land()
+
+    def _land(self) -> None:
+        for future in wait(self._flying, return_when=FIRST_COMPLETED).done:
+            length = self._flying.pop(future)
+            if future.result() >= _SLOW:
+                self._width.landed(length)
+
+    def _put(self, name: str, buffer: Buffer, length: int) -> float:
+        """Returns the seconds it took."""
+        began = self._clock()
+        view = memoryview(buffer)[:length]
+        self._calls.put("write a pack to", keys.PACKS + name, view)
+        del view
+        self._buffers.give_back(buffer)
+        return self._clock() - began
+
+    def _check(self) -> None:
+        if self._given_up:
+            raise _GivenUpError

@@ -10,14 +10,17 @@ read in place, and a change under the reader's eyes is an error, because the che
 
 from __future__ import annotations
 
+import bisect
+import contextlib
 import dataclasses
 import errno
+import itertools
 import os
 import shutil
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
-from typing import Final
+from typing import Final, Protocol
 
 from waypost.errors import ConfigurationError
 from waypost.log import logger
@@ -51,6 +54,16 @@ Data = bytes | memoryview
 Pieces = Sequence[Data | Hole]
 
 
+class Reader(Protocol):
+    """The content of one file, wherever it is: read into memory of the caller's, any part, in any order."""
+
+    def written(self) -> Iterator[tuple[int, int]]:
+        """The ranges that somebody has written, ascending; all around them is zero."""
+
+    def read_into(self, at: int, room: memoryview) -> None:
+        """Fill `room` with what stands from `at` on. Raises OSError, also where the file has become too short."""
+
+
 @dataclasses.dataclass
 class Content:
     """The nodes of one save, and where the bytes of its files are: in memory, or at a path."""
@@ -73,17 +86,39 @@ class Content:
 
         Raises OSError when it can't be read, or isn't the same as when the node was made.
         """
+        with self.open(index) as reader:
+            at = 0
+            for start, end in reader.written():
+                if start > at:
+                    yield Hole(start - at)
+                for at in range(start, end, most):
+                    piece = bytearray(min(end - at, most))
+                    reader.read_into(at, memoryview(piece))
+                    yield memoryview(piece)
+                at = end
+            if at < self.nodes[index].size:
+                yield Hole(self.nodes[index].size - at)
+
+    @contextlib.contextmanager
+    def open(self, index: int) -> Iterator[Reader]:
+        """The content of the file at `index`, to be read within the `with`.
+
+        Raises OSError when it can't be read; at the end also when it isn't the same as when the node was made.
+        """
         place = self.places[index]
-        if isinstance(place, bytes):
-            yield from _file_pieces(place, self.nodes[index], most, watch=not self.copied)
+        if not isinstance(place, bytes):
+            yield _Pieces(place or ())
             return
-        for piece in place or ():
-            if isinstance(piece, Hole):
-                yield piece
-                continue
-            view = memoryview(piece)
-            for start in range(0, len(view), most):
-                yield view[start : start + most]
+        node = self.nodes[index]
+        descriptor = os.open(place, _READING)
+        try:
+            if not self.copied:
+                _require_unchanged(descriptor, place, node)
+            yield _OpenFile(descriptor, place, node)
+            if not self.copied:
+                _require_unchanged(descriptor, place, node)
+        finally:
+            os.close(descriptor)
 
     def close(self) -> None:
         """Let go of the content, and remove the private copy."""
@@ -165,27 +200,54 @@ def copy_if_possible(content: Content) -> Content | None:
         return None
 
 
-def _file_pieces(path: bytes, node: Node, most: int, *, watch: bool) -> Iterator[bytes | Hole]:
-    descriptor = os.open(path, _READING)
-    with open(descriptor, "rb", buffering=0) as file:
-        if watch:
-            _require_unchanged(descriptor, path, node)
-        at = 0
-        for start, end in _written(descriptor, node.size):
-            if start > at:
-                yield Hole(start - at)
-            file.seek(start)
-            at = start
-            while at < end:
-                piece = file.read(min(end - at, most))
-                if not piece:
-                    raise _changed(path)
-                at += len(piece)
-                yield piece
-        if at < node.size:
-            yield Hole(node.size - at)
-        if watch:
-            _require_unchanged(descriptor, path, node)
+class _Pieces:
+    """Pieces in memory."""
+
+    def __init__(self, pieces: Pieces) -> None:
+        self._pieces = pieces
+        self._starts = [0, *itertools.accumulate(map(len, pieces))]
+
+    def written(self) -> Iterator[tuple[int, int]]:
+        ranges = zip(self._pieces, self._starts, self._starts[1:], strict=False)
+        written = [(start, end) for piece, start, end in ranges if not isinstance(piece, Hole)]
+        yield from _joined(written)
+
+    def read_into(self, at: int, room: memoryview) -> None:
+        index = bisect.bisect_right(self._starts, at) - 1
+        while room:
+            piece = self._pieces[index]
+            assert not isinstance(piece, Hole)
+            part = memoryview(piece)[at - self._starts[index] :][: len(room)]
+            room[: len(part)] = part
+            at, room, index = at + len(part), room[len(part) :], index + 1
+
+
+def _joined(ranges: Sequence[tuple[int, int]]) -> Iterator[tuple[int, int]]:
+    """The same, with those that touch as one."""
+    at = 0
+    while at < len(ranges):
+        start, end = ranges[at]
+        while (at := at + 1) < len(ranges) and ranges[at][0] == end:
+            end = ranges[at][1]
+        if start < end:
+            yield start, end
+
+
+class _OpenFile:
+    """A file on a disk."""
+
+    def __init__(self, descriptor: int, path: bytes, node: Node) -> None:
+        self._descriptor, self._path, self._size = descriptor, path, node.size
+
+    def written(self) -> Iterator[tuple[int, int]]:
+        return _written(self._descriptor, self._size)
+
+    def read_into(self, at: int, room: memoryview) -> None:
+        while room:
+            count = os.preadv(self._descriptor, [room], at)
+            if not count:
+                raise _changed(self._path)
+            at, room = at + count, room[count:]
 
 
 def _written(descriptor: int, size: int) -> Iterator[tuple[int, int]]:

@@ -18,9 +18,9 @@ from waypost.store import keys, manifest
 from waypost.store.calls import Calls
 from waypost.store.entries import ManifestObject
 from waypost.store.keys import Upload
-from waypost.store.manifest import Manifest
-from waypost.store.packing import SIZES, Sizes, fill, pack_content
-from waypost.store.sources import Content
+from waypost.store.manifest import Chunk, Manifest, Pack
+from waypost.store.packing import SIZES, Sizes, pack_content
+from waypost.store.sources import Content, Hole
 
 
 @dataclasses.dataclass(frozen=True)
@@ -132,13 +132,18 @@ class Uploads:
 
 def _inline(content: Content, sizes: Sizes) -> Uploaded | None:
     """The save as it stands in an entry; None when its list of files is too long for one."""
-    data = bytearray()
-
-    def keep(view: memoryview) -> str:
-        data.extend(view)
-        return manifest.INLINE
-
-    record = fill(content, keep, sizes.inline + 1).to_json()  # all in one
+    data, chunks = bytearray(), []
+    for index in range(len(content.nodes)):
+        row = []
+        for piece in content.pieces(index):
+            if isinstance(piece, Hole):
+                row.append(Chunk.hole(len(piece)))
+            else:
+                row.append(Chunk(0, len(data), len(piece), blake3(piece).hexdigest()))
+                data += piece
+        chunks.append(row)
+    packs = [Pack(manifest.INLINE, len(data))] if data else []
+    record = Manifest(content.nodes, chunks, packs).to_json()
     if len(_to_bytes(record)) > sizes.manifest:
         return None
     return Uploaded(record, bytes(data), content.size, frozenset())

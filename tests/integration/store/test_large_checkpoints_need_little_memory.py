@@ -13,8 +13,8 @@ import pytest
 pytestmark = pytest.mark.integration
 
 SIZE_MIB = 400
-ALLOWED_MIB = 220
-"""For the interpreter, the storage client, and packs of 32 MiB on their way: far less than the checkpoint."""
+ALLOWED_MIB = {"save": 128, "restore": 220}
+"""For the interpreter, the storage client, and packs on their way: far less than the checkpoint."""
 
 PROGRAM = """
 import re, sys
@@ -51,6 +51,6 @@ def test_memory_is_bounded(uri: str, tmp_path: Path) -> None:
     with open(source / "model", "wb") as file:
         for number in range(SIZE_MIB):
             file.write(number.to_bytes(4, "big") + block[4:])
-    assert peak_mib(uri, "save", source) < ALLOWED_MIB
-    assert peak_mib(uri, "restore", tmp_path / "restored") < ALLOWED_MIB
+    assert peak_mib(uri, "save", source) < ALLOWED_MIB["save"]
+    assert peak_mib(uri, "restore", tmp_path / "restored") < ALLOWED_MIB["restore"]
     assert subprocess.run(["cmp", source / "model", tmp_path / "restored" / "model"], check=False).returncode == 0

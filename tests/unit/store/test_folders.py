@@ -18,7 +18,7 @@ from tests.unit.store.stepped import Process, SteppedBackend
 from waypost.checkpoints import Checkpoints
 from waypost.context import STAGING_PREFIX
 from waypost.errors import ConfigurationError, CorruptCheckpointError, StorageError
-from waypost.store import keys, packing, placing, sources, tree
+from waypost.store import packing, placing, sources, tree
 from waypost.store.tree import Kind
 
 
@@ -89,23 +89,6 @@ def test_files_larger_than_packs_and_many_small_ones_come_back(tmp_path: Path) -
     Checkpoints(backend=process.backend, attempt=None).restore(tmp_path / "restored")
     assert len(process.backend.packs()) > 20
     assert fingerprint(tmp_path / "restored") == fingerprint(source)
-
-
-def test_packs_are_bounded_and_small_files_share_them() -> None:
-    sizes: list[int] = []
-
-    def put(view: memoryview) -> str:
-        sizes.append(len(view))
-        return "name"
-
-    packer = packing._Packer(put, keys.PACK_TARGET)
-    mib = keys.MIB
-    for size in (1, 15 * mib, 10, 40 * mib, 5, 5):
-        packer.add(memoryview(bytes(size))[at : at + keys.MAX_CHUNK] for at in range(0, size, keys.MAX_CHUNK))
-    packer.close()
-    assert all(size <= keys.MAX_PACK for size in sizes)
-    assert all(size >= keys.PACK_TARGET for size in sizes[:-1])
-    assert sum(sizes) == 55 * mib + 21
 
 
 def test_links_inside_stay_links(store: Checkpoints, tmp_path: Path) -> None:
