@@ -35,6 +35,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--peers", nargs="*", metavar="NAME", help="only these; none: Waypost and the limits alone")
     parser.add_argument("--folder", type=Path, help="where the files lie; by default on tmpfs")
     parser.add_argument("--smoke", action="store_true", help="each row once with next to nothing, to see that it runs")
+    parser.add_argument("--torch", action="store_true", help="with --smoke: also the rows that need torch (gigabytes)")
     parser.add_argument("--write", action="store_true", help="write docs/benchmarks.md and its plot")
     told = parser.parse_args(arguments)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # gigabytes of memory lie in the folder
@@ -44,7 +45,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         size, rounds = (8, 0) if told.smoke else (told.size, told.rounds)
         stage = Stage(sink, Path(work), size, rounds, told.smoke)
         for row in ROWS:
-            if row.name not in told.only:
+            if row.name not in told.only or (told.smoke and row.needs_torch and not told.torch):
                 continue
             for setting in row.settings:
                 if told.smoke and setting.latency_ms:

@@ -30,11 +30,14 @@ class Setting:
 
     tls: bool = False
     latency_ms: int = 0
+    rate_mib: int = 0
 
     @property
     def label(self) -> str:
-        """Its name: `http`, `TLS`, `http, 20 ms`."""
-        return ("TLS" if self.tls else "http") + (f", {self.latency_ms} ms" if self.latency_ms else "")
+        """Its name: `http`, `TLS`, `http, 20 ms`, `http, 200 MiB/s`."""
+        late = f", {self.latency_ms} ms" if self.latency_ms else ""
+        slow = f", {self.rate_mib} MiB/s" if self.rate_mib else ""
+        return ("TLS" if self.tls else "http") + late + slow
 
 
 HTTP, TLS, FAR = Setting(), Setting(tls=True), Setting(latency_ms=20)
@@ -77,6 +80,11 @@ class Contestant:
     limit: bool = False
     """Whether it shows what the machine can do, rather than what a client can."""
 
+    @property
+    def needed(self) -> bool:
+        """Whether the row says nothing without it: the limits, and Waypost."""
+        return self.limit or self.name.startswith(OURS)
+
 
 Results = Mapping[str, Sequence[Measurement]]
 
@@ -114,6 +122,8 @@ class Row:
     """Bytes that are moved, for MiB/s; None where seconds say more."""
     keeps_objects: bool = False
     """Whether the server's objects stay from turn to turn, as a restore needs."""
+    needs_torch: bool = False
+    """Whether it needs the environment that takes gigabytes."""
     columns: Mapping[str, str] = field(default_factory=dict)
     """More columns: a key of the programs' reports, and its heading."""
 
@@ -142,29 +152,37 @@ def times(slower: str, faster: str = OURS, what: str = "seconds") -> Callable[[R
 
 def compete(row: Row, setting: Setting, stage: Stage, chosen: Callable[[str], bool]) -> Outcome:
     """Let the row's contestants whose names are `chosen` take turns."""
-    latency = setting.latency_ms / 1000
     stage.sink.settings()
     stage.sink.empty()
-    with _environment(stage.sink.environment(tls=setting.tls)), row.prepare(stage, setting):
-        contestants = [one for one in row.contestants(stage) if chosen(one.name) or one.limit or one.name == OURS]
-        needed = frozenset(one.name for one in contestants if one.limit or one.name == OURS)
-        outcome = Outcome(row, setting, {}, {}, needed)
-        stage.sink.settings(latency_seconds=latency)
-        for number in range(stage.rounds + 1):
-            shift = number % len(contestants)
-            for contestant in [*contestants[shift:], *contestants[:shift]]:
-                if contestant.name in outcome.failures:
-                    continue
-                try:
-                    measured = _turn(row, contestant, setting, stage, number)
-                except RunError as error:
-                    outcome.failures[contestant.name] = str(error)
-                    say(f"{row.name} ({setting.label}): {contestant.name} failed: {error}")
-                    continue
-                if number > 0 or stage.rounds == 0:
-                    outcome.results.setdefault(contestant.name, []).append(measured)
+    outcome = Outcome(row, setting, {}, {}, frozenset([OURS]))
+    with _environment(stage.sink.environment(tls=setting.tls)):
+        try:
+            with row.prepare(stage, setting):
+                contestants = [one for one in row.contestants(stage) if one.needed or chosen(one.name)]
+                outcome.needed = frozenset(one.name for one in contestants if one.needed)
+                stage.sink.settings(latency_seconds=setting.latency_ms / 1000, rate_mib=setting.rate_mib)
+                _take_turns(outcome, contestants, stage)
+        except RunError as error:
+            outcome.failures[OURS] = f"what comes before the row failed: {error}"
+            say(f"{row.name} ({setting.label}): {outcome.failures[OURS]}")
     stage.sink.empty()
     return outcome
+
+
+def _take_turns(outcome: Outcome, contestants: Sequence[Contestant], stage: Stage) -> None:
+    for number in range(stage.rounds + 1):
+        shift = number % len(contestants)
+        for contestant in [*contestants[shift:], *contestants[:shift]]:
+            if contestant.name in outcome.failures:
+                continue
+            try:
+                measured = _turn(outcome.row, contestant, outcome.setting, stage, number)
+            except RunError as error:
+                outcome.failures[contestant.name] = str(error)
+                say(f"{outcome.row.name} ({outcome.setting.label}): {contestant.name} failed: {error}")
+                continue
+            if number > 0 or stage.rounds == 0:
+                outcome.results.setdefault(contestant.name, []).append(measured)
 
 
 def _turn(row: Row, contestant: Contestant, setting: Setting, stage: Stage, number: int) -> Measurement:

@@ -10,6 +10,7 @@ used for it, because a child's maximum begins with that of the process that star
 
 from __future__ import annotations
 
+import contextlib
 import json
 import mmap
 import os
@@ -89,8 +90,9 @@ def measure(program: Program, sink: Sink, before: Callable[[], None] = lambda: N
                 sink.forget()
                 server_before = sink.cpu_seconds()
                 assert process.stdin is not None
-                process.stdin.write(b"go\n")
-                process.stdin.close()
+                with contextlib.suppress(BrokenPipeError):  # it ended before it was ready, and its exit code says why
+                    process.stdin.write(b"go\n")
+                    process.stdin.close()
             lines += watch.until_end(process)
             seconds = time.perf_counter() - began
         except BaseException:

@@ -23,17 +23,17 @@ def table(outcome: Outcome, stage: Stage) -> str:
     heading = [f"{row.name}, {outcome.setting.label}", "time (least..most)", "of Waypost's"]
     heading += ["MiB/s"] if row.moved else []
     heading += [*row.columns.values(), "CPU s", "memory MiB", "requests", "MiB sent", "MiB received"]
-    ours = outcome.results.get(OURS)
+    ours = next((runs for name, runs in outcome.results.items() if name.startswith(OURS)), None)
     lines = [heading, [":---", *["---:"] * (len(heading) - 1)]]
     for name, runs in sorted(outcome.results.items(), key=lambda item: _middle(item[1], "seconds")):
         seconds = _middle(runs, "seconds")
-        cells = [f"**{name}**" if name == OURS else name, _spread(runs)]
+        cells = [f"**{name}**" if name.startswith(OURS) else name, _spread(runs)]
         cells.append(f"{seconds / _middle(ours, 'seconds'):.2f}" if ours else "")
         if row.moved:
             cells.append(f"{row.moved(stage) / _MIB / seconds:.0f}")
         for key in row.columns:
             values = [run.extra[key] for run in runs if key in run.extra]
-            cells.append(_figure(statistics.median(values)) if values else "")
+            cells.append(_figure(statistics.median(values), key) if values else "")
         cells += [f"{_middle(runs, 'cpu_seconds'):.2f}", f"{_middle(runs, 'peak_mib'):.0f}"]
         cells.append(f"{_middle(runs, 'total_requests'):.0f}")
         # What the server received is what the client sent.
@@ -87,7 +87,9 @@ def _spread(runs: Sequence[Measurement]) -> str:
     return f"{_figure(statistics.median(seconds))} ({_figure(seconds[0])}..{_figure(seconds[-1])})"
 
 
-def _figure(seconds: float) -> str:
+def _figure(seconds: float, key: str = "") -> str:
+    if key == "share":
+        return f"{seconds:.0f} %"
     if seconds >= 10:
         return f"{seconds:.0f} s"
     if seconds >= 0.1:

@@ -1,32 +1,89 @@
-"""Waypost by its public names: `put PATH URI`, `again PATH URI`, `get URI PATH`, `tiny COUNT URI`.
+"""Waypost by its public names, in a process that has opened the store before the word, as others have connected.
 
-Opening the store comes before the word, as connecting does elsewhere. `again` saves once before it, and times the
-second save, of what changed meanwhile.
+`put PATH URI`, `get URI PATH`, `tiny COUNT URI`. `again PATH URI` saves once before the word, and times the second
+save, of what changed meanwhile. `stop PATH URI`: two saves on their way, the newer one just begun, when SIGTERM comes;
+times until that is safe. `relaunch COUNT URI`: so many checkpoints before the word; times the next attempt's start,
+restore and first save. `many COUNT PATH URI` is `put`, and tells the time for each file.
 """
 
 from __future__ import annotations
 
+import os
+import signal
 import sys
+import time
 
 from tests.bench.peers.staged import one_by_one, timed
-from waypost import Checkpoints
+from waypost import Checkpoints, preemption_requested
+
+_TINY = b"step=41".ljust(64)
+_EARLIER_SECONDS = 0.3
 
 
-def main(verb: str, first: str, second: str) -> None:
-    if verb == "get":
-        with Checkpoints(first, attempt=None) as checkpoints, timed():
-            assert checkpoints.restore(second) is not None
-        return
-    with Checkpoints(second, attempt=1) as checkpoints:
-        if verb == "again":
-            checkpoints.save(first, step=1, wait=True)
+def put(path: str, uri: str, *, again: bool = False, count: int = 0) -> None:
+    with Checkpoints(uri, attempt=1) as checkpoints:
+        if again:
+            checkpoints.save(path, step=1, wait=True)
         with timed() as report:
-            if verb == "tiny":
-                content = b"step=41".ljust(64)
-                save = checkpoints.save
-                report.update(one_by_one(int(first), lambda number: save(content, step=number, wait=True)))
-            else:
-                checkpoints.save(first, step=2, wait=True)
+            began = time.perf_counter()
+            checkpoints.save(path, step=2, wait=True)
+            if count:
+                report["each"] = (time.perf_counter() - began) / count
+
+
+def get(uri: str, path: str) -> None:
+    with Checkpoints(uri, attempt=None) as checkpoints, timed():
+        assert checkpoints.restore(path) is not None
+
+
+def tiny(count: int, uri: str) -> None:
+    with Checkpoints(uri, attempt=1) as checkpoints, timed() as report:
+        report.update(one_by_one(count, lambda number: checkpoints.save(_TINY, step=number, wait=True)))
+
+
+def stop(path: str, uri: str) -> None:
+    checkpoints = Checkpoints(uri, attempt=1)
+    preemption_requested()  # the program has taken its end into its own hands
+    with timed() as report:
+        checkpoints.save(path, step=1)
+        time.sleep(_EARLIER_SECONDS)
+        newest = checkpoints.save(path, step=2)
+        ordered = time.perf_counter()
+        os.kill(os.getpid(), signal.SIGTERM)
+        newest.result()
+        report["seconds"] = time.perf_counter() - ordered
+    latest = checkpoints.latest()
+    assert latest is not None
+    assert latest.step == 2
+
+
+def relaunch(count: int, uri: str) -> None:
+    with Checkpoints(uri, attempt=1) as checkpoints:
+        for number in range(count):
+            checkpoints.save(_TINY, step=number, wait=True)
+    with timed(), Checkpoints(uri, attempt=2) as checkpoints:
+        assert checkpoints.read_bytes() == _TINY
+        checkpoints.save(_TINY, step=count, wait=True)
+
+
+def main(verb: str, *arguments: str) -> None:
+    match verb, arguments:
+        case "put", (path, uri):
+            put(path, uri)
+        case "again", (path, uri):
+            put(path, uri, again=True)
+        case "many", (count, path, uri):
+            put(path, uri, count=int(count))
+        case "get", (uri, path):
+            get(uri, path)
+        case "tiny", (count, uri):
+            tiny(int(count), uri)
+        case "stop", (path, uri):
+            stop(path, uri)
+        case "relaunch", (count, uri):
+            relaunch(int(count), uri)
+        case _:
+            raise SystemExit(f"through_waypost: don't know {verb} {arguments}")
 
 
 if __name__ == "__main__":

@@ -44,7 +44,8 @@ def source_file(stage: Stage) -> Path:
 
 
 @contextlib.contextmanager
-def _with_source(stage: Stage, _: Setting) -> Iterator[None]:
+def with_source(stage: Stage, _: Setting) -> Iterator[None]:
+    """The large file, for as long as a row runs."""
     path = source_file(stage)
     try:
         yield
@@ -54,7 +55,7 @@ def _with_source(stage: Stage, _: Setting) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _with_source_in_the_store(stage: Stage, setting: Setting) -> Iterator[None]:
-    with _with_source(stage, setting):
+    with with_source(stage, setting):
         for client, key in ((OBSTORE, _PLAIN), (WAYPOST, _STORE)):
             measure(client.put(str(source_file(stage)), key), stage.sink)
         yield
@@ -117,7 +118,7 @@ UPLOAD = Row(
     "upload",
     "A file of random bytes to the store",
     _puts,
-    _with_source,
+    with_source,
     (HTTP, TLS, FAR),
     goals=_UP,
     moved=lambda stage: stage.size,
