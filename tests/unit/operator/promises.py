@@ -57,8 +57,10 @@ class Promises:
         """UIDs of pods made by a create that was right when it was sent, and was carried out long after."""
         self.left_behind: set[str] = set()
         """UIDs of pods of a machine that was silent for long enough: another pod was rightly created beside them."""
-        self.silent: dict[str, tuple[datetime, datetime | None]] = {}
-        """By node: since when nothing was heard of it, and until when."""
+        self.silent: dict[str, datetime] = {}
+        """By node: since when nothing is heard of it."""
+        self.heard_again: dict[str, datetime] = {}
+        """By node: when the last silence ended that was long enough to leave its pods behind."""
         self.suspended: set[str] = set()
         """UIDs of tasks that somebody asked to suspend."""
         self.held: set[str] = set()
@@ -88,14 +90,25 @@ class Promises:
         return Pod(self.world.pods[name], self.world.now)
 
     def is_silent(self, pod: Pod) -> bool:
-        return pod.node in self.silent and self.silent[pod.node][1] is None
+        return pod.node in self.silent
+
+    def cut_off_from(self, node: str) -> None:
+        self.world.cut_off(node)
+        self.silent[node] = self.world.now
+
+    def hear_again_of(self, node: str) -> None:
+        self.world.hear_again(node)
+        since = self.silent.pop(node, self.world.now)
+        if self.world.now - since >= SILENCE:
+            self.heard_again[node] = self.world.now
 
     def may_be_left(self, pod: Pod) -> bool:
         """By the truth of the last moments: past its grace, on a machine that had been silent for long enough."""
-        since, until = self.silent.get(pod.node, (self.world.now, None))
-        seen = until or self.world.now
-        long_enough = seen - since >= SILENCE and self.world.now - seen <= self.looked_within
-        return long_enough and pod.deletion is not None and pod.deletion <= self.world.now
+        now = self.world.now
+        heard_again = self.heard_again.get(pod.node)
+        silent = now - self.silent.get(pod.node, now) >= SILENCE
+        just_now = heard_again is not None and now - heard_again <= self.looked_within
+        return (silent or just_now) and pod.deletion is not None and pod.deletion <= now
 
     def alive(self, uid: str) -> list[str]:
         """Pods of that task that may still run, but for those that are excused."""
