@@ -42,6 +42,11 @@ class Description:
     places: Sequence[Place]
     copied: bool
 
+    @property
+    def size(self) -> int:
+        """Bytes of its files together."""
+        return sum(node.size for node in self.nodes)
+
 
 class Described:
     """A description and the files that go with it; to be closed."""

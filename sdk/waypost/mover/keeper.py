@@ -23,6 +23,7 @@ from typing import Final
 from waypost.log import logger
 from waypost.mover.described import Described
 from waypost.mover.hunger import Hunger
+from waypost.mover.progress import Progress
 from waypost.mover.wire import (
     IGNORED,
     CannotHeed,
@@ -38,8 +39,8 @@ from waypost.mover.wire import (
     Unable,
     Work,
 )
-from waypost.store.calls import SLOWEST, Calls
-from waypost.store.keys import MAX_PACK, MIB, Upload
+from waypost.store.calls import Calls
+from waypost.store.keys import MIB, Upload
 from waypost.store.manifest import Manifest
 from waypost.store.packing import NOTHING_HELD, SIZES, Held, Sizes, pack_content
 from waypost.store.sources import Content
@@ -50,6 +51,9 @@ LEAST: Final = MIB
 """What is smaller than this takes the program less time to send than to hand over."""
 _MOVERS: Final = 2
 """For one save."""
+_SILENCE: Final = 60.0
+"""Seconds without a word, from one that says something every second, after which it is taken for dead."""
+_SILENCE_UNDER_STOP: Final = 5.0
 _CLOSING_SECONDS: Final = 5.0
 
 
@@ -158,11 +162,12 @@ class Mover:
             self._process = _Process(self._environment)
         process, urgency = self._process, work.urgency
         process.send(work, descriptors)
-        longest = calls.budget.seconds + calls.budget.answer + 2 * MAX_PACK / SLOWEST
+        progress = Progress(work.content.size)
         hunger = Hunger(Path(f"/proc/{process.pid}"))
         heard, graced = time.monotonic(), False
-        while time.monotonic() < heard + longest:
+        while (silence := time.monotonic() - heard) < (_SILENCE if not graced else _SILENCE_UNDER_STOP):
             calls.check()
+            progress.tell()
             if not graced and (left := calls.remaining_grace()) is not None:
                 graced = True
                 process.send(Grace(time.monotonic() + left))
@@ -176,8 +181,9 @@ class Mover:
                 continue
             heard = time.monotonic()
             match message:
-                case Stored(name):
+                case Stored(name, size):
                     stored.add(name)
+                    progress.add(size)
                     hunger = Hunger(Path(f"/proc/{process.pid}"))
                 case Done() | Failed() | Unable():
                     return message
@@ -187,7 +193,7 @@ class Mover:
                     logger.log(level, "%s", text)
                 case _:
                     pass
-        raise DiedError(f"has said nothing for {longest:.0f} s")
+        raise DiedError(f"has said nothing for {silence:.0f} s")
 
 
 class _Process:

@@ -22,6 +22,7 @@ from waypost.log import logger
 from waypost.mover.described import content_of
 from waypost.mover.politeness import Manners
 from waypost.mover.wire import (
+    Alive,
     CannotHeed,
     Done,
     Failed,
@@ -94,7 +95,7 @@ class _Serving:
                 case Grace(killed_at), _:
                     self._killed_at = killed_at
                 case _:
-                    pass
+                    self._say(Alive())
         os._exit(0)  # whatever is under way: nobody will ever name it
 
     def _pack(self, work: Work, descriptors: Sequence[int]) -> Done | Failed | Unable:

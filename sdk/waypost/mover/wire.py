@@ -91,6 +91,11 @@ class Unable:
 
 
 @dataclasses.dataclass(frozen=True)
+class Alive:
+    """From the mover, every second: it is neither frozen nor stuck, however long a pack takes."""
+
+
+@dataclasses.dataclass(frozen=True)
 class CannotHeed:
     """From the mover: it isn't allowed to take more."""
 
@@ -103,7 +108,7 @@ class Said:
     text: str
 
 
-Message = Work | Heed | Grace | Stored | Done | Failed | Unable | CannotHeed | Said
+Message = Work | Heed | Grace | Stored | Done | Failed | Unable | Alive | CannotHeed | Said
 
 
 class HungUpError(Exception):

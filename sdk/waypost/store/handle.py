@@ -176,8 +176,7 @@ class WritingHandle:
             self.finish_tidying()
         finally:
             self.saver.stop()
-            if self._elsewhere is not None:
-                self._elsewhere.close()
+            self.end_uploads()
             self.calls.backend.close()
             if self.start_point is not None:
                 self.start_point.close()
@@ -186,6 +185,11 @@ class WritingHandle:
         """Go on deleting what was pruned, for a moment; what remains then is the next attempt's."""
         if not stop.requested():
             self.saver.tidy(CLOSING_SECONDS)
+
+    def end_uploads(self) -> None:
+        """Let go of what uploads beside this process, when nothing is on its way; another save may start it again."""
+        if self._elsewhere is not None:
+            self._elsewhere.close()
 
     def _save(self, job: Job[CheckpointInfo]) -> CheckpointInfo:
         self.log.require_open()
@@ -347,6 +351,7 @@ def _finish() -> None:
         try:
             handle.flush(stop.remaining_grace())
             handle.finish_tidying()
+            handle.end_uploads()
         except BaseException as error:  # noqa: BLE001 - the process ends here, with the code that tells of it
             logger.error("the program ended, but its last save could not be stored: %s", error)
             failures.append(error)

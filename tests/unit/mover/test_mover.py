@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
+import http.server
 import os
 import re
 import signal
 import subprocess
 import sys
 import textwrap
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -254,6 +257,53 @@ def test_when_it_is_killed_again_the_program_does_it_and_goes_on_so(
         assert mover.pid is None
         store.restore(tmp_path / "restored")
     assert subprocess.run(["diff", "-r", folder, tmp_path / "restored"], check=False).returncode == 0
+
+
+def test_a_frozen_mover_is_taken_for_dead(
+    mover: Mover, calls: Calls, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(keeper, "_SILENCE", 3.0)
+    mover.pack(sources.look(os.urandom(2 * MIB)), calls, UPLOAD, SIZES)
+    assert mover.pid is not None
+    os.kill(mover.pid, signal.SIGSTOP)
+    content = sources.look(folder_of(tmp_path))
+    manifest = mover.pack(content, calls, (7, 4), SIZES)
+    assert "has said nothing for 3 s; the save goes on" in caplog.text
+    assert files_of(calls, manifest)[b"large"] == (tmp_path / "source" / "large").read_bytes()
+
+
+class SlowStorage(http.server.BaseHTTPRequestHandler):
+    """Takes a PUT, and thinks about it."""
+
+    def do_PUT(self) -> None:
+        self.rfile.read(int(self.headers["Content-Length"]))
+        time.sleep(5.0)
+        self.send_response(200)
+        self.send_header("ETag", '"x"')
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+
+    def log_message(self, format: str, *words: object) -> None:  # noqa: A002 - as the library calls it
+        """Nobody reads it."""
+
+
+def test_a_mover_whose_storage_is_slow_is_not(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(keeper, "_SILENCE", 3.0)
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), SlowStorage) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        told = {
+            "ENDPOINT_URL": f"http://127.0.0.1:{server.server_port}",
+            "ACCESS_KEY_ID": "x",
+            "SECRET_ACCESS_KEY": "x",
+        }
+        for name, value in told.items():
+            monkeypatch.setenv(f"AWS_{name}", value)
+        with contextlib.closing(Mover()) as mover:
+            assert mover.pack(sources.look(os.urandom(2 * MIB)), calls_to("s3://bucket/store"), UPLOAD, SIZES).packs
+        server.shutdown()
+    assert not caplog.text
 
 
 def test_a_mover_that_cannot_start_is_done_without(
