@@ -183,3 +183,14 @@ def test_holes_count_in_the_size_that_the_entry_states(
     declare(store, backend, 100, size=99)
     with pytest.raises(CorruptCheckpointError, match="lists 100 bytes, its entry says 99"):
         store.restore(tmp_path / "restored")
+
+
+@pytest.mark.parametrize("wait", [True, False], ids=["in place", "copied"])
+def test_a_small_folder_with_a_file_of_nothing_but_a_hole(store: Checkpoints, tmp_path: Path, wait: bool) -> None:
+    source = tmp_path / "source"
+    source.mkdir()
+    sparse(source / "empty", 3 * MIB)
+    sparse(source / "ends with one", 4 * MIB, at_1000=b"data")
+    store.save(source, wait=wait).result()
+    store.restore(tmp_path / "restored")
+    assert fingerprint(tmp_path / "restored") == fingerprint(source)
