@@ -10,7 +10,7 @@ from typing import Any, Final
 from blake3 import blake3
 
 from waypost.backends.opening import canonical_uri
-from waypost.backends.protocol import AbsentError, TooLargeError
+from waypost.backends.protocol import AbsentError, Take, TooLargeError
 from waypost.contract import Document
 from waypost.errors import ConfigurationError, CorruptCheckpointError, StorageError, StoreDeletedError
 from waypost.store import keys, manifest
@@ -45,8 +45,8 @@ class Objects:
             raise TooLargeError(key)
         return self.objects[key]
 
-    def get_range(self, key: str, start: int, length: int) -> bytes:
-        return self.get(key, keys.MAX_PACK)[start : start + length]
+    def read_range(self, key: str, start: int, length: int, take: Take) -> None:
+        take(memoryview(self.get(key, keys.MAX_PACK))[start : start + length])
 
     def list(self, prefix: str, start_after: str = "", limit: int = 1000) -> list[str]:
         return sorted(key for key in self.objects if key.startswith(prefix) and key > start_after)[:limit]

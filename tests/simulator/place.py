@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Final, NamedTuple, Protocol, TypeVar
 
 from tests.simulator.actors import Actor, Fate
-from waypost.backends.protocol import AbsentError, ExistsError, TooLargeError, UnreachableError
+from waypost.backends.protocol import AbsentError, ExistsError, Take, TooLargeError, UnreachableError
 
 LOG = "log/"
 OTHER: Final = "from/"
@@ -122,11 +122,11 @@ class Door:
             raise TooLargeError(f"it has {len(data)} bytes")
         return data
 
-    def get_range(self, key: str, start: int, length: int) -> bytes:
-        data = self._read("get_range", key, lambda _: self._place.objects.get(key))
+    def read_range(self, key: str, start: int, length: int, take: Take) -> None:
+        data = self._read("read_range", key, lambda _: self._place.objects.get(key))
         if data is None:
             raise AbsentError(key)
-        return data[start : start + length]
+        take(memoryview(data)[start : start + length])
 
     def list(self, prefix: str, start_after: str = "", limit: int = 1000) -> list[str]:
         def show(fate: Fate) -> list[str]:

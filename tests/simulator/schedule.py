@@ -24,7 +24,7 @@ FATES: Final = {
     "put": WRITES,
     "delete": WRITES,
     "get": (Fate.FAILED,),
-    "get_range": (Fate.FAILED,),
+    "read_range": (Fate.FAILED,),
     "list": (Fate.FAILED, Fate.LAGGED_1, Fate.LAGGED_2),
 }
 """What can become of each request but an answer."""

@@ -19,8 +19,9 @@ from tests.simulator.judge import Files, Judge
 from tests.simulator.place import Place
 from waypost.store.calls import Budget, Calls
 from waypost.store.entries import Checkpoint
-from waypost.store.fetching import Piece, read_pieces
+from waypost.store.fetching import read_pieces
 from waypost.store.format import Mode
+from waypost.store.incoming import Piece
 from waypost.store.manifest import Manifest
 from waypost.store.packing import Sizes
 from waypost.store.seams import InTurn, Seams

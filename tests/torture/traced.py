@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Literal
 
-from waypost.backends.protocol import Backend
+from waypost.backends.protocol import Backend, Take
 
 Note = Callable[..., None]
 _SAVE = b'{"type":"CHECKPOINT"'
@@ -54,9 +54,9 @@ class TracedBackend:
         with self._noted("get", key.partition("/")[0]):
             return self._backend.get(key, limit)
 
-    def get_range(self, key: str, start: int, length: int) -> bytes | memoryview:
-        with self._noted("get_range", key.partition("/")[0]):
-            return self._backend.get_range(key, start, length)
+    def read_range(self, key: str, start: int, length: int, take: Take) -> None:
+        with self._noted("read_range", key.partition("/")[0]):
+            self._backend.read_range(key, start, length, take)
 
     def list(self, prefix: str, start_after: str = "", limit: int = 1000) -> list[str]:
         with self._noted("list", prefix.rstrip("/")):

@@ -24,11 +24,13 @@ from collections.abc import Iterator
 from typing import BinaryIO, Final
 
 from waypost.backends.protocol import (
+    PIECE,
     AbsentError,
     BackendError,
     ExistsError,
     NotNowError,
     RefusedError,
+    Take,
     TooLargeError,
     UnreachableError,
     UnsupportedError,
@@ -107,11 +109,20 @@ class FileBackend:
                 raise TooLargeError(f"it has {size} bytes")
             return file.read(limit)
 
-    def get_range(self, key: str, start: int, length: int) -> bytes:
+    def read_range(self, key: str, start: int, length: int, take: Take) -> None:
         """A part of the content of `key`."""
-        with _translated(), self._open(key) as file:
-            file.seek(start)
-            return file.read(length)
+        buffer = memoryview(bytearray(min(PIECE, length)))
+        with _translated():
+            file = self._open(key)
+        with file:
+            end = start + length
+            while start < end:
+                with _translated():
+                    count = os.preadv(file.fileno(), [buffer[: end - start]], start)
+                if count == 0:
+                    return
+                take(buffer[:count])  # outside: what it raises isn't the storage's
+                start += count
 
     def list(self, prefix: str, start_after: str = "", limit: int = 1000) -> list[str]:
         """Keys directly in a folder, in byte order."""

@@ -16,7 +16,15 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Final
 
 from waypost.backends.answers import Answer, meaning
-from waypost.backends.protocol import AbsentError, BackendError, RefusedError, TooLargeError, UnsupportedError
+from waypost.backends.protocol import (
+    PIECE,
+    AbsentError,
+    BackendError,
+    RefusedError,
+    Take,
+    TooLargeError,
+    UnsupportedError,
+)
 from waypost.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -75,16 +83,22 @@ class ObjectStoreBackend:
                 raise TooLargeError(f"it has {size} bytes")
             return bytes(answer.bytes())
 
-    def get_range(self, key: str, start: int, length: int) -> bytes | memoryview:
-        """A part of the content of `key`."""
+    def read_range(self, key: str, start: int, length: int, take: Take) -> None:
+        """A part of the content of `key`, as it comes in."""
         with self._translated(reading=True):
             try:
                 answer = self._obstore.get(self._store, key, options={"range": (start, start + length)})
             except self._errors.BaseError as error:
                 if Answer.parse(str(error)).status == _RANGE_NOT_SATISFIABLE:
-                    return b""
+                    return
                 raise
-            return memoryview(answer.bytes())  # of the client's own memory: not copied once more
+            pieces = iter(answer.stream(min_chunk_size=PIECE))
+        while True:
+            with self._translated(reading=True):
+                piece = next(pieces, None)
+            if piece is None:
+                return
+            take(memoryview(piece))  # outside: what it raises isn't the storage's
 
     def list(self, prefix: str, start_after: str = "", limit: int = 1000) -> list[str]:
         """Keys directly in a folder, in byte order."""

@@ -12,10 +12,15 @@ know must say UnreachableError: after it, a write may or may not have happened.
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from typing import Final, Protocol
 
 UNFINISHED: Final = ".tmp/"
 """Where file systems hold what gets its name once it is whole; no part of the store's format."""
+PIECE: Final = 512 * 1024
+"""Bytes read at a time, where that can be chosen: who takes them finds them in the processor's cache still."""
+Take = Callable[[memoryview], None]
+"""Gets the bytes of an object as they come in."""
 _UNFINISHED_KEY: Final = re.compile(r"\.tmp/[0-9a-f]{16,32}", re.ASCII)
 
 
@@ -80,8 +85,11 @@ class Backend(Protocol):
     def get(self, key: str, limit: int) -> bytes:
         """Return the content; AbsentError without one, TooLargeError if it has more than `limit` bytes."""
 
-    def get_range(self, key: str, start: int, length: int) -> bytes | memoryview:
-        """Return at most `length` bytes from `start` on: fewer only where the content ends."""
+    def read_range(self, key: str, start: int, length: int, take: Take) -> None:
+        """Give at most `length` bytes from `start` on to `take`, in order and in pieces: fewer where the content ends.
+
+        A piece is `take`'s only until it returns. What `take` raises ends the request, and is raised.
+        """
 
     def list(self, prefix: str, start_after: str = "", limit: int = 1000) -> list[str]:
         """Return the first `limit` keys after `start_after` in the folder `prefix` (`log/`), in byte order.

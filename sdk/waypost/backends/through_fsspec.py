@@ -36,6 +36,7 @@ from waypost.backends.protocol import (
     BackendError,
     ExistsError,
     RefusedError,
+    Take,
     TooLargeError,
     UnreachableError,
     UnsupportedError,
@@ -130,10 +131,11 @@ class FsspecBackend:
                 raise TooLargeError(f"it has {size} bytes")
             return bytes(self._fs.cat_file(self._path(key)))
 
-    def get_range(self, key: str, start: int, length: int) -> bytes:
-        """A part of the content of `key`."""
+    def read_range(self, key: str, start: int, length: int, take: Take) -> None:
+        """A part of the content of `key`, in one piece."""
         with self._translated():
-            return bytes(self._fs.cat_file(self._path(key), start=start, end=start + length))
+            data = self._fs.cat_file(self._path(key), start=start, end=start + length)
+        take(memoryview(data))
 
     def list(self, prefix: str, start_after: str = "", limit: int = 1000) -> list[str]:
         """Keys directly in a folder, in byte order."""

@@ -12,6 +12,7 @@ look before it sends again (rule 3), so `put_new` says what is known and leaves 
 from __future__ import annotations
 
 import dataclasses
+import threading
 from collections.abc import Callable
 from typing import Final, TypeVar
 
@@ -20,6 +21,7 @@ from waypost.backends.protocol import (
     Backend,
     BackendError,
     ExistsError,
+    Take,
     ThrottledError,
     TooLargeError,
     UnreachableError,
@@ -129,16 +131,30 @@ class Calls:
 
         return self._repeat(doing, request, patience or self.patience(limit))
 
-    def get_range(self, doing: str, key: str, start: int, length: int) -> bytes | memoryview | None:
-        """A part of the content of `key`; None when it doesn't exist."""
+    def read_range(self, doing: str, key: str, start: int, length: int, taker: Callable[[], Take]) -> bool:
+        """Give a part of the content of `key`, piece by piece, to what `taker` makes; False when it doesn't exist.
 
-        def request() -> bytes | memoryview | None:
+        Each try begins with a new one. One that was given up gets nothing any more, however late its answer comes.
+        """
+
+        patience = self.patience(length)
+
+        def attempt() -> bool:
+            door = _Door(taker())
+
+            def request() -> bool:
+                try:
+                    self.backend.read_range(key, start, length, door.take)
+                except AbsentError:
+                    return False
+                return True
+
             try:
-                return self.backend.get_range(key, start, length)
-            except AbsentError:
-                return None
+                return self.once(request, patience)
+            finally:
+                door.close()
 
-        return self._repeat(doing, request, self.patience(length))
+        return self._until_done(doing, attempt, patience)
 
     def put(self, doing: str, key: str, data: bytes | memoryview) -> None:
         """Write `key`."""
@@ -196,9 +212,12 @@ class Calls:
         return StorageError(doing, self.backend.uri, cause, advice=advice, outcome="unknown")
 
     def _repeat(self, doing: str, request: Callable[[], T], patience: Patience) -> T:
+        return self._until_done(doing, lambda: self.once(request, patience), patience)
+
+    def _until_done(self, doing: str, attempt: Callable[[], T], patience: Patience) -> T:
         while True:
             try:
-                return self.once(request, patience)
+                return attempt()
             except UnreachableError as error:
                 if isinstance(error, ThrottledError):
                     self._throttled()
@@ -211,6 +230,29 @@ class Calls:
         """Do one request of the backend, within the time that one try may take. Raises what the backend raises."""
         self._interrupt()
         return self.seams.in_time(request, patience.one_try())
+
+
+class _ShutError(Exception):
+    """Ends a request that was given up."""
+
+
+class _Door:
+    """What one try's bytes go through, until it is shut."""
+
+    def __init__(self, take: Take) -> None:
+        self._take, self._open, self._lock = take, True, threading.Lock()
+
+    def take(self, data: memoryview) -> None:
+        """Hand on what has come."""
+        with self._lock:
+            if not self._open:
+                raise _ShutError
+            self._take(data)
+
+    def close(self) -> None:
+        """From when this returns nothing is handed on."""
+        with self._lock:
+            self._open = False
 
 
 class Patience:

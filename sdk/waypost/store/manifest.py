@@ -77,7 +77,12 @@ class Manifest:
     @property
     def written(self) -> int:
         """Bytes that its files take on a disk: all but the holes."""
-        return sum(chunk.length for chunks in self.chunks for chunk in chunks if not chunk.is_hole)
+        return sum(self.sizes_written)
+
+    @property
+    def sizes_written(self) -> Sequence[int]:
+        """The same for each node."""
+        return [sum(chunk.length for chunk in chunks if not chunk.is_hole) for chunks in self.chunks]
 
     def part(self, paths: Set[bytes]) -> Manifest:
         """What is at these paths and below them, and the folders on the way there.

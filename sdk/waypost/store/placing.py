@@ -24,10 +24,11 @@ from typing import Final
 
 from waypost.errors import ConfigurationError, StorageError
 from waypost.store import tree
-from waypost.store.fetching import Piece, Take
+from waypost.store.incoming import Take
 from waypost.store.keys import MIB
 from waypost.store.manifest import Manifest
 from waypost.store.tree import Kind, Node
+from waypost.store.writing import Files
 
 _MARK: Final = "user.waypost.restored"
 _INSIDE: Final = ".waypost-unfinished-"
@@ -35,7 +36,6 @@ _INSIDE: Final = ".waypost-unfinished-"
 _REPLACED: Final = "replaced"
 _GARBAGE: Final = "garbage"
 _CREATE: Final = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW
-_WRITE: Final = os.O_WRONLY | os.O_CLOEXEC | os.O_NOFOLLOW
 
 Read = Callable[[Take], object]
 """Gives the bytes of a checkpoint's files, piece by piece, from several threads at once and in any order."""
@@ -75,7 +75,7 @@ class Place:
         with _scratch(where, prefix) as scratch:
             built = os.path.join(scratch, "tree")
             os.mkdir(built)
-            _build(os.fsencode(built), manifest.nodes, read)
+            _build(os.fsencode(built), manifest, read)
             if inside:
                 with self._moved_up(built, scratch):
                     _dress(os.fsencode(self.path), manifest.nodes)
@@ -162,7 +162,8 @@ def _mark(path: str, label: str) -> None:
         os.setxattr(path, _MARK, label.encode("utf-8", "replace"))
 
 
-def _build(root: bytes, nodes: Sequence[Node], read: Read) -> None:
+def _build(root: bytes, manifest: Manifest, read: Read) -> None:
+    nodes = manifest.nodes
     for node in nodes:
         path = os.path.join(root, node.path)
         if node.kind is Kind.FOLDER:
@@ -173,24 +174,11 @@ def _build(root: bytes, nodes: Sequence[Node], read: Read) -> None:
                 os.ftruncate(descriptor, node.size)  # what no piece fills is a hole
             finally:
                 os.close(descriptor)
-
-    def take(piece: Piece) -> None:
-        descriptor = os.open(os.path.join(root, nodes[piece.node].path), _WRITE)
-        try:
-            _write(descriptor, piece.data, piece.offset)
-        finally:
-            os.close(descriptor)
-
-    read(take)
+    with Files([os.path.join(root, node.path) for node in nodes], manifest.sizes_written) as files:
+        read(files.take)
     for node in nodes:
         if node.kind is Kind.LINK:
             os.symlink(node.target, os.path.join(root, node.path))
-
-
-def _write(descriptor: int, data: memoryview, offset: int) -> None:
-    done = 0
-    while done < len(data):
-        done += os.pwrite(descriptor, data[done:], offset + done)
 
 
 def _dress(root: bytes, nodes: Sequence[Node]) -> None:

@@ -12,7 +12,8 @@ from typing import Final
 from waypost.errors import ConfigurationError
 from waypost.store.calls import Calls
 from waypost.store.entries import Checkpoint
-from waypost.store.fetching import Piece, read_pieces
+from waypost.store.fetching import read_pieces
+from waypost.store.incoming import Piece
 from waypost.store.keys import MIB
 from waypost.store.manifest import Manifest
 from waypost.store.ranges import Span

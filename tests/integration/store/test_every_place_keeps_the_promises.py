@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import threading
@@ -12,7 +13,7 @@ import pytest
 
 from tests.integration.store.conftest import CONDITIONAL
 from waypost.backends.opening import open_backend
-from waypost.backends.protocol import AbsentError, Backend, ExistsError, TooLargeError
+from waypost.backends.protocol import PIECE, AbsentError, Backend, ExistsError, TooLargeError
 from waypost.checkpoints import Checkpoints
 from waypost.errors import AttemptRefusedError, CompletedError, CorruptCheckpointError, FencedError
 from waypost.store import keys
@@ -73,13 +74,37 @@ def test_of_many_contenders_one_wins_and_its_content_stands(backend: Backend) ->
         assert backend.get(f"log/{round_}", 1000) == won[0]
 
 
+def part(backend: Backend, key: str, start: int, length: int) -> bytes:
+    """A range of an object, put together."""
+    data = bytearray()
+    backend.read_range(key, start, length, data.extend)
+    return bytes(data)
+
+
+def test_a_long_range_comes_whole_and_in_order(backend: Backend) -> None:
+    content = os.urandom(3 * PIECE + 100)
+    backend.put("packs/long", content)
+    assert part(backend, "packs/long", 0, len(content)) == content
+    assert part(backend, "packs/long", 99, 2 * PIECE + 1) == content[99 : 2 * PIECE + 100]
+
+
+def test_trouble_of_who_takes_the_bytes_is_not_the_storages(backend: Backend) -> None:
+    backend.put("packs/p", b"0123456789")
+
+    def take(data: memoryview) -> None:
+        raise OSError(errno.ENOSPC, "the local disk is full")
+
+    with pytest.raises(OSError, match="the local disk is full"):
+        backend.read_range("packs/p", 0, 10, take)
+
+
 def test_reading_listing_and_deleting(backend: Backend) -> None:
     backend.put("packs/p", b"0123456789")
     backend.put("packs/p", memoryview(bytearray(b"9876543210")))
     assert backend.get("packs/p", 10) == b"9876543210"
-    assert backend.get_range("packs/p", 2, 3) == b"765"
-    assert backend.get_range("packs/p", 8, 100) == b"10"
-    assert backend.get_range("packs/p", 10, 5) == b""
+    assert part(backend, "packs/p", 2, 3) == b"765"
+    assert part(backend, "packs/p", 8, 100) == b"10"
+    assert part(backend, "packs/p", 10, 5) == b""
     with pytest.raises(TooLargeError):
         backend.get("packs/p", 9)
     for name in ("c", "a", "b"):
@@ -92,7 +117,7 @@ def test_reading_listing_and_deleting(backend: Backend) -> None:
     with pytest.raises(AbsentError):
         backend.get("packs/p", 10)
     with pytest.raises(AbsentError):
-        backend.get_range("packs/p", 0, 10)
+        part(backend, "packs/p", 0, 10)
 
 
 def test_listing_goes_on_beyond_a_page(backend: Backend) -> None:

@@ -21,6 +21,7 @@ from waypost.checkpoints import Checkpoints
 
 OLD, NEW = 2, 3
 RANDOM_KILLS = 60
+SEVERAL_REQUESTS = 20 << 20
 UNFINISHED = ".waypost-unfinished-"
 
 
@@ -34,6 +35,7 @@ def make_store(uri: str, folder: Path) -> dict[str, object]:
     (old / "turns").write_text("a file")
     (new / "both" / "empty").mkdir(parents=True)
     (new / "both" / "file").write_bytes(b"new" * 50_000)
+    (new / "both" / "large").write_bytes(os.urandom(SEVERAL_REQUESTS))
     (new / "turns").mkdir()
     (new / "turns" / "into a folder").write_text("y")
     (new / "link").symlink_to("both/file")

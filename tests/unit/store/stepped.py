@@ -21,6 +21,7 @@ from waypost.backends.protocol import (
     AbsentError,
     ExistsError,
     RefusedError,
+    Take,
     TooLargeError,
     UnreachableError,
     UnsupportedError,
@@ -28,10 +29,11 @@ from waypost.backends.protocol import (
 from waypost.store import keys, parts
 from waypost.store.calls import Budget, Calls
 from waypost.store.entries import Checkpoint, Entry, decode
-from waypost.store.fetching import Piece, read_pieces
+from waypost.store.fetching import read_pieces
 from waypost.store.format import Mode, journal_of
 from waypost.store.group import Group
 from waypost.store.handle import WritingHandle
+from waypost.store.incoming import Piece
 from waypost.store.info import CheckpointInfo
 from waypost.store.manifest import Manifest
 from waypost.store.packing import SIZES, Sizes
@@ -127,8 +129,12 @@ class SteppedBackend:
             raise TooLargeError(f"it has {len(self.objects[key])} bytes")
         return self.objects[key]
 
-    def get_range(self, key: str, start: int, length: int) -> bytes:
-        self._request("get_range", key, lambda: None)
+    def read_range(self, key: str, start: int, length: int, take: Take) -> None:
+        take(memoryview(self.part(key, start, length)))
+
+    def part(self, key: str, start: int, length: int) -> bytes:
+        """What the server sends of an object."""
+        self._request("read_range", key, lambda: None)
         if key not in self.objects:
             raise AbsentError(key)
         return self.objects[key][start : start + length]

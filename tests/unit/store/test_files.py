@@ -123,17 +123,24 @@ def test_strangers_names_in_any_encoding_do_not_stop_a_listing(backend: FileBack
     assert backend.list("log/", start_after="log/a") == []
 
 
+def part(backend: FileBackend, key: str, start: int, length: int) -> bytes:
+    """A range of an object, put together."""
+    data = bytearray()
+    backend.read_range(key, start, length, data.extend)
+    return bytes(data)
+
+
 def test_reading_is_bounded_and_absence_is_absence(backend: FileBackend) -> None:
     backend.put("packs/p", b"0123456789")
-    assert backend.get_range("packs/p", 2, 3) == b"234"
-    assert backend.get_range("packs/p", 8, 30) == b"89"
-    assert backend.get_range("packs/p", 50, 3) == b""
+    assert part(backend, "packs/p", 2, 3) == b"234"
+    assert part(backend, "packs/p", 8, 30) == b"89"
+    assert part(backend, "packs/p", 50, 3) == b""
     with pytest.raises(TooLargeError):
         backend.get("packs/p", 9)
     with pytest.raises(AbsentError):
         backend.get("packs/q", 9)
     with pytest.raises(AbsentError):
-        backend.get_range("packs/q", 0, 1)
+        part(backend, "packs/q", 0, 1)
     backend.delete("packs/p")
     backend.delete("packs/p")
     with pytest.raises(AbsentError):

@@ -6,21 +6,26 @@ import os
 import random
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
+from concurrent.futures import Executor
+from pathlib import Path
 
 import pytest
 from blake3 import blake3
 
 from tests.unit.store.stepped import Process, SteppedBackend
 from waypost.backends.protocol import ThrottledError, UnreachableError
+from waypost.checkpoints import Checkpoints
 from waypost.errors import StopRequested, StorageError
 from waypost.store import keys
 from waypost.store.calls import Budget, Calls
 from waypost.store.damage import DamagedError
 from waypost.store.entries import Checkpoint
-from waypost.store.fetching import Piece, read_pieces
+from waypost.store.fetching import read_pieces
 from waypost.store.flight import MOST_HELD
+from waypost.store.incoming import Piece
 from waypost.store.manifest import Chunk, Manifest, Pack
+from waypost.store.placing import Place
 from waypost.store.reading_into import Target, read_into
 from waypost.store.seams import Seams
 from waypost.store.tree import Kind, Node
@@ -55,7 +60,7 @@ class Places(SteppedBackend):
         self._lock = threading.Lock()
         self._numbers = {keys.PACKS + name: number for number, name in enumerate(names)}
 
-    def get_range(self, key: str, start: int, length: int) -> bytes:
+    def part(self, key: str, start: int, length: int) -> bytes:
         number = self._numbers[key]
         with self._lock:
             self.asked.append(number)
@@ -127,12 +132,31 @@ def test_a_range_that_arrives_wrong_is_read_again_alone(place: Places) -> None:
 
 def test_one_that_stays_wrong_is_damage_and_ends_the_rest(place: Places) -> None:
     place.meet = lambda number, data: data[:-1] + b"!" if number == 2 else data
-    taken: list[Piece] = []
     with pytest.raises(DamagedError, match="doesn't have the content that was saved"):
-        read_pieces(place.calls(), place.checkpoint, place.manifest, taken.append)
-    assert 2 * SIZE not in {piece.offset for piece in taken}, "unverified bytes were handed out"
+        place.read()
     assert place.asked.count(2) == 3
     assert place.in_flight == 0
+
+
+def test_wrong_bytes_on_the_disk_never_get_a_name(place: Places, tmp_path: Path) -> None:
+    """They were written as they came in; what stood at the path stays, and nothing stands beside it."""
+    out = tmp_path / "out"
+    with Checkpoints(backend=place) as store:
+        assert store.restore(out) is not None
+    before = {path: path.read_bytes() for path in out.iterdir()}
+    place.meet = lambda number, data: data[:-1] + b"!" if number == 5 else data
+    calls = place.calls()
+    with pytest.raises(DamagedError):
+        Place(out, replace=False).fill(
+            place.manifest, lambda take: read_pieces(calls, place.checkpoint, place.manifest, take), "x"
+        )
+    assert {path: path.read_bytes() for path in out.iterdir()} == before
+    assert os.listdir(tmp_path) == ["out"]
+    place.meet = lambda number, data: data
+    Place(out, replace=False).fill(
+        place.manifest, lambda take: read_pieces(calls, place.checkpoint, place.manifest, take), "x"
+    )
+    assert (out / "file").read_bytes() == place.content
 
 
 def test_damage_in_the_very_last_request_is_noticed_too(place: Places) -> None:
@@ -305,10 +329,13 @@ def test_the_first_error_is_told_whatever_it_is(place: Places) -> None:
     assert place.in_flight == 0
 
 
-def test_a_single_request_needs_no_threads(place: Places) -> None:
-    names: list[str] = []
-    chunks: Sequence[Chunk] = place.manifest.chunks[0][:1]
+def test_a_single_request_needs_no_lanes(place: Places) -> None:
+    def never(most: int, name: str) -> Executor:
+        raise AssertionError("threads for one request")
+
+    calls = Calls(place, Seams(pool=never), PATIENT)
     node = Node(b"file", Kind.FILE, 0o600, 0, SIZE)
-    single = Manifest([node], [chunks], place.manifest.packs)
-    read_pieces(place.calls(), place.checkpoint, single, lambda piece: names.append(threading.current_thread().name))
-    assert names == [threading.current_thread().name]
+    single = Manifest([node], [place.manifest.chunks[0][:1]], place.manifest.packs)
+    memory = bytearray(SIZE)
+    read_into(calls, place.checkpoint, single, [Target(0, 0, memoryview(memory))])
+    assert memory == place.content[:SIZE]

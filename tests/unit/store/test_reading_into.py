@@ -75,7 +75,7 @@ def test_only_the_chunks_that_are_needed_are_fetched() -> None:
     memory = bytearray(10)
     read_into(calls, entry, found, [Target(0, 400_005, memoryview(memory))])
     assert memory == b"b" * 10
-    assert [operation for operation, _ in backend.requests] == ["get_range"]
+    assert [operation for operation, _ in backend.requests] == ["read_range"]
 
 
 def test_a_hole_is_zeros_also_in_memory_that_held_something_else() -> None:

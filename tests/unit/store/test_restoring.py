@@ -80,8 +80,8 @@ class GarblingBackend(SteppedBackend):
         super().__init__()
         self.garble: list[str] = []
 
-    def get_range(self, key: str, start: int, length: int) -> bytes:
-        data = super().get_range(key, start, length)
+    def part(self, key: str, start: int, length: int) -> bytes:
+        data = super().part(key, start, length)
         match self.garble.pop(0) if self.garble else "":
             case "wrong":
                 return data[:-1] + bytes([data[-1] ^ 1])
@@ -99,7 +99,7 @@ def test_a_pack_that_arrives_wrong_is_read_again_alone() -> None:
     backend.garble = ["wrong", "cut"]
     assert read(backend) == (3, B)
     assert not backend.garble
-    assert [key for operation, key in backend.requests if operation == "get_range"] == [pack_of(backend, 3)] * 3
+    assert [key for operation, key in backend.requests if operation == "read_range"] == [pack_of(backend, 3)] * 3
     assert len([key for operation, key in backend.requests if key == keys.log_key(3)]) == 2, "the survey's, and one"
 
 
@@ -146,7 +146,7 @@ def test_a_storage_error_is_neither_damage_nor_nothing(backend: SteppedBackend) 
     first.save(A)
     first.save(B)
     second = Process(backend, attempt=2)
-    backend.plan("get_range", keys.PACKS, *[fail] * 50)
+    backend.plan("read_range", keys.PACKS, *[fail] * 50)
     with pytest.raises(StorageError, match="read a pack of"):
         second.restore()
 
@@ -198,7 +198,7 @@ def test_a_reader_that_meets_a_prune_starts_over_with_the_newest(backend: Steppe
     writer.save(B)
 
     def prune_meanwhile(operation: str, key: str) -> None:
-        if operation == "get_range":
+        if operation == "read_range":
             backend.before = lambda operation, key: None
             writer.save(C)
             prune(backend, 5, 2, 3)
@@ -213,7 +213,7 @@ def test_a_checkpoint_named_by_number_that_is_pruned_meanwhile_says_so(backend: 
     writer.save(B)
 
     def prune_meanwhile(operation: str, key: str) -> None:
-        if operation == "get_range":
+        if operation == "read_range":
             backend.before = lambda operation, key: None
             prune(backend, 4, 2)
 

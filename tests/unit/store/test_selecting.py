@@ -23,8 +23,8 @@ class Counting(SteppedBackend):
         super().__init__()
         self.fetched: list[int] = []
 
-    def get_range(self, key: str, start: int, length: int) -> bytes:
-        data = super().get_range(key, start, length)
+    def part(self, key: str, start: int, length: int) -> bytes:
+        data = super().part(key, start, length)
         self.fetched.append(len(data))
         return data
 

@@ -136,7 +136,7 @@ def test_from_that_breaks_off_while_it_is_read_is_a_storage_error(
     backend: SteppedBackend, other: SteppedBackend
 ) -> None:
     process = Process(backend, starts_from=(other, None))
-    other.plan("get_range", keys.PACKS, *[fail] * 50)
+    other.plan("read_range", keys.PACKS, *[fail] * 50)
     with pytest.raises(StorageError, match="read a pack of"):
         process.resume()
 
@@ -222,7 +222,7 @@ def test_from_is_never_written_to(backend: SteppedBackend, other: SteppedBackend
     process.resume()
     process.save(OWN)
     process.complete()
-    assert {operation for operation, _ in other.requests} <= {"get", "get_range", "list"}
+    assert {operation for operation, _ in other.requests} <= {"get", "read_range", "list"}
 
 
 @pytest.mark.parametrize("text", ["nowhere://x", "s3://bucket/a?b", "", "#3"])

@@ -75,7 +75,7 @@ def test_where_a_ledger_breaks_off_tells_what_was_hit() -> None:
         return what_it_did([line.split(" ") for line in ledger.split(", ")])
 
     assert hit("starting, request 1 get format.json") == ("start", "in the middle of get format.json")
-    assert hit("starting, started, restoring, request 1 get_range packs, done 1") == ("restore", "between requests")
+    assert hit("starting, started, restoring, request 1 read_range packs, done 1") == ("restore", "between requests")
     assert hit("saving 1, request 4 put packs, done 4, request 5 put_new log") == (
         "save",
         "in the middle of put_new log",
