@@ -201,10 +201,9 @@ def _refused(s: Situation, record: Cleanup, end: datetime) -> Decision | None:
         return None
     message = f"the API server refuses the clean-up pod for now: {refusal.message}"
     again = refusal.at + seconds(retry_delay(refusal))
-    told = _told(s, record, message)
-    if told or s.now >= again:
-        return told
-    return Decision(Wait(), message, _until(s, min(again, end)))
+    if s.now >= again:  # whatever stands in status: a rival leader may have said there what it was told
+        return None
+    return _told(s, record, message) or Decision(Wait(), message, _until(s, min(again, end)))
 
 
 def _create(s: Situation, record: Cleanup, end: datetime) -> Decision:

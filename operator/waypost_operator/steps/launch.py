@@ -158,10 +158,10 @@ def _refused(s: Situation) -> Decision | None:
         return _not_created(s, ConditionReason.TEMPLATE_INVALID, message) or Decision(Wait(), message)
     message = f"the API server refuses the pod for now: {refusal.message}; trying again, at most every minute"
     again = refusal.at + seconds(retry_delay(refusal))
+    if s.now >= again:  # whatever stands in status: a rival leader may have said there what it was told
+        return None
     written = _not_created(s, ConditionReason.POD_CREATE_REFUSED, message)
-    if written or s.now >= again:
-        return written
-    return Decision(Wait(), message, (again - s.now).total_seconds())
+    return written or Decision(Wait(), message, (again - s.now).total_seconds())
 
 
 def _still_invalid(s: Situation) -> Decision | None:

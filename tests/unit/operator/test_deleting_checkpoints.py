@@ -6,6 +6,7 @@ from datetime import timedelta
 
 import pytest
 
+from tests.unit.operator.runtime import Runtime
 from tests.unit.operator.story import Story
 from tests.unit.operator.tasks import STORE, UID, task
 from tests.unit.operator.world import World
@@ -431,6 +432,24 @@ def test_other_refusals_of_the_cleanup_pod_are_tried_again() -> None:
     story.pass_time(seconds=120)
     story.world.refuse_creates = None
     story.pass_time(seconds=61)
+    assert CLEANUP in story.pods
+
+
+def test_it_is_tried_again_in_time_although_a_rival_leader_keeps_saying_something_else() -> None:
+    story = deleted_while_running()
+    rival = Runtime(story.world)
+    story.world.exit("train-1", 143)
+    for operator, words in ((story.operator, "exceeded quota"), (rival, "etcd is too slow")):
+        story.world.refuse_creates = (500, words)
+        while operator.refusal is None:
+            operator.watch()
+            operator.step()
+    story.world.refuse_creates = None
+    for _ in range(15):
+        for operator in (story.operator, rival):
+            operator.watch()
+            operator.step()
+        story.world.now += timedelta(seconds=0.1)
     assert CLEANUP in story.pods
 
 

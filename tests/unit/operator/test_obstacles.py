@@ -6,6 +6,7 @@ from datetime import timedelta
 
 import pytest
 
+from tests.unit.operator.runtime import Runtime
 from tests.unit.operator.server import START
 from tests.unit.operator.story import Story, document
 from tests.unit.operator.tasks import STORE, task
@@ -59,6 +60,23 @@ def test_a_refusal_for_now_is_retried_with_growing_waits_and_uses_no_budget(code
     story.settle()
     assert story.pods == ["train-1"]
     assert story.status["counts"]["attempts"] == 0
+
+
+def test_a_refused_create_is_retried_in_time_although_a_rival_leader_keeps_saying_something_else() -> None:
+    story = Story()
+    rival = Runtime(story.world)
+    for operator, words in ((story.operator, "exceeded quota"), (rival, "etcd is too slow")):
+        story.world.refuse_creates = (500, words)
+        while operator.refusal is None:
+            operator.watch()
+            operator.step()
+    story.world.refuse_creates = None
+    for _ in range(15):
+        for operator in (story.operator, rival):
+            operator.watch()
+            operator.step()
+        story.world.now += timedelta(seconds=0.1)
+    assert story.pods == ["train-1"]
 
 
 def test_a_stranger_s_pod_of_our_name_is_said_once_and_asked_for_again_only_now_and_then() -> None:
