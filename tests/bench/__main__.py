@@ -17,7 +17,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from tests.bench.contest import BUCKET, Outcome, Stage, compete
-from tests.bench.page import goals_table, table, write_page
+from tests.bench.page import draw, goals_table, table, write_page
 from tests.bench.rows import ROWS
 from tests.bench.sink import Sink
 from tests.cluster.progress import say
@@ -30,7 +30,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     names = [row.name for row in ROWS]
     parser = argparse.ArgumentParser(prog="python -m tests.bench", description=__doc__.splitlines()[0])
     parser.add_argument("--only", nargs="+", choices=names, default=names, metavar="ROW", help=", ".join(names))
-    parser.add_argument("--rounds", type=int, default=5, help="counted ones; one more warms up")
+    parser.add_argument("--rounds", type=int, default=3, help="counted ones; one more warms up")
     parser.add_argument("--size", type=int, default=1024, metavar="MIB", help="of the large file")
     parser.add_argument("--peers", nargs="*", metavar="NAME", help="only these; none: Waypost and the limits alone")
     parser.add_argument("--folder", type=Path, help="where the files lie; by default on tmpfs")
@@ -54,6 +54,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 outcome = compete(row, setting, stage, lambda name: told.peers is None or name in told.peers)
                 outcomes.append(outcome)
                 print(f"\n{table(outcome, stage)}", flush=True)
+        if told.smoke:
+            draw(outcomes, Path(work) / "plot.svg")
     if not told.smoke:
         print(f"\n{goals_table(outcomes)}")
     if told.write:

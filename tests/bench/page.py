@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 import datetime
+import json
 import os
 import platform
 import statistics
+import subprocess
 from collections.abc import Sequence
 from pathlib import Path
 
 from tests.bench.contest import OURS, Outcome, Stage
+from tests.bench.environments import Environment, module_path
 from tests.bench.measuring import Measurement
 
 PAGE = Path(__file__).parents[2] / "docs" / "benchmarks.md"
 BEGIN, END = "<!-- written by make bench: begin -->", "<!-- written by make bench: end -->"
+PLOT = PAGE.with_name("benchmarks.svg")
+DRAWN = ("upload", "restore", "changed", "files", "files-back", "files-again")
+"""The rows whose figure is a time for the same work."""
 _MIB = 1 << 20
 
 
@@ -66,7 +72,11 @@ def write_page(outcomes: Sequence[Outcome], stage: Stage) -> None:
     machine = (
         f"{os.cpu_count()} cores, Linux {platform.release().partition('-')[0]}, Python {platform.python_version()}"
     )
-    parts = [f"Run of {today}: {machine}; the large file has {stage.mebibytes} MiB, {stage.rounds} rounds."]
+    draw(outcomes, PLOT)
+    parts = [
+        f"![seconds, by contestant]({PLOT.name})",
+        f"Run of {today}: {machine}; the large file has {stage.mebibytes} MiB, {stage.rounds} rounds.",
+    ]
     parts.append(f"### The goals\n\n{goals_table(outcomes)}")
     titles: set[str] = set()
     for outcome in outcomes:
@@ -76,6 +86,27 @@ def write_page(outcomes: Sequence[Outcome], stage: Stage) -> None:
         parts.append(table(outcome, stage))
     body = "\n\n".join(parts)
     PAGE.write_text(f"{before}{BEGIN}\n{body}\n{END}{after}", encoding="utf-8")
+
+
+def draw(outcomes: Sequence[Outcome], path: Path) -> None:
+    """Draw a panel for each setting of the rows that are drawn, by matplotlib in the peers' environment."""
+    panels = []
+    for outcome in outcomes:
+        if outcome.row.name not in DRAWN or not outcome.results:
+            continue
+        bars = []
+        for name, runs in sorted(outcome.results.items(), key=lambda item: _middle(item[1], "seconds")):
+            seconds = [run.seconds for run in runs]
+            bar = {"name": name, "median": statistics.median(seconds), "least": min(seconds), "most": max(seconds)}
+            bars.append({**bar, "ours": name == OURS, "limit": name in outcome.needed and name != OURS})
+        panels.append({"title": f"{outcome.row.name}, {outcome.setting.label}", "bars": bars})
+    subprocess.run(
+        Environment.LIBRARIES.module("drawing", str(path)),
+        input=json.dumps(panels),
+        text=True,
+        env={**os.environ, "PYTHONPATH": module_path()},
+        check=True,
+    )
 
 
 def _middle(runs: Sequence[Measurement], what: str) -> float:
