@@ -8,10 +8,12 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+import os
 import threading
 import time
 
 import pytest
+from obstore import exceptions
 
 from tests.cluster import LaxS3Server, S3Server
 from tests.integration.store.test_every_place_keeps_the_promises import another_process
@@ -19,6 +21,7 @@ from tests.witness.faultproxy import FaultProxy
 from tests.witness.troubles import cut_upload, refuses_to_delete
 from waypost import contract
 from waypost.backends.objectstore import ObjectStoreBackend
+from waypost.backends.objectstore import _open as open_store
 from waypost.backends.protocol import AbsentError, ExistsError, RefusedError, UnreachableError
 from waypost.checkpoints import Checkpoints
 from waypost.errors import StorageError
@@ -30,7 +33,7 @@ from waypost.store.sources import look
 
 pytestmark = pytest.mark.integration
 PATIENT = Budget(seconds=60.0, answer=5.0, longest_pause=0.5)
-PACK = bytes(8 << 20)
+PACK = os.urandom(8 << 20)
 
 
 # --- Truncated objects -----------------------------------------------------------------------------------------------
@@ -44,6 +47,30 @@ def test_every_put_carries_the_checksum_of_its_body(s3: str, proxy: FaultProxy) 
     for request in puts:
         digest = base64.b64encode(hashlib.sha256(request.body).digest()).decode()
         assert request.headers["x-amz-checksum-sha256"] == digest, request.target
+
+
+def crc64nvme(data: bytes) -> int:
+    """Bit by bit, as Rocksoft's parameters say."""
+    crc = ~0 & (2**64 - 1)
+    for byte in data:
+        crc ^= byte
+        for _ in range(8):
+            crc = crc >> 1 ^ (0x9A6C9329AC4BC9B5 if crc & 1 else 0)
+    return crc ^ (2**64 - 1)
+
+
+def test_what_packs_carry_to_amazon_is_the_checksum_of_their_body_and_is_taken(s3: str, proxy: FaultProxy) -> None:
+    """CRC-64/NVME, and a signature that leaves the body to it; entries are signed as everywhere."""
+    assert crc64nvme(b"123456789") == 0xAE8B14860A799888, "the parameters' own check"
+    backend, body = ObjectStoreBackend(s3), b"a pack!" * 10_000
+    backend._bulk = open_store(s3, exceptions.BaseError, unsigned=True)
+    backend.put("packs/a", body)
+    backend.put_new("log/a", b"an entry")
+    assert backend.get("packs/a", len(body)) == body
+    pack, entry = (request.headers for request in proxy.requests if request.method == "PUT")
+    assert pack["x-amz-content-sha256"] == "UNSIGNED-PAYLOAD"
+    assert pack["x-amz-checksum-crc64nvme"] == base64.b64encode(crc64nvme(body).to_bytes(8, "big")).decode()
+    assert entry["x-amz-content-sha256"] == hashlib.sha256(b"an entry").hexdigest()
 
 
 def test_a_put_that_is_cut_in_the_middle_leaves_no_object(s3: str, proxy: FaultProxy) -> None:
