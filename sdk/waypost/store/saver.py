@@ -135,7 +135,7 @@ class Saver(Generic[T]):
         """How much the upload under way may take from the program. From any thread."""
         if self._ending or self._waiting or (self._current is not None and self._current.latch.awaited):
             return Urgency.NORMAL
-        return Urgency.POLITE if self._is_followed() else Urgency.IDLE
+        return Urgency.KEEN if self._is_followed() else Urgency.IDLE
 
     def give_way(self) -> None:
         """Raise SupersededError when the machine is being taken away, and the newest save waits for its turn.

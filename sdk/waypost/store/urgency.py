@@ -11,6 +11,8 @@ class Urgency(enum.IntEnum):
     IDLE = 0
     """What nobody else wants to have."""
     POLITE = 1
-    """A small share of cores that are busy: newer saves are waiting, or idle time alone brings it nowhere."""
-    NORMAL = 2
+    """Some hundredths of busy cores: idle time alone brings it nowhere."""
+    KEEN = 2
+    """A tenth of busy cores: a newer save is waiting behind it."""
+    NORMAL = 3
     """As the program itself: somebody waits for it, or the machine is being taken away."""

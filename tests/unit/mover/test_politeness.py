@@ -81,8 +81,9 @@ def test_who_has_no_rights_can_only_become_more_polite() -> None:
     run(
         """
         manners = Manners([])
-        assert manners.adopt(Urgency.POLITE)
-        assert classes(os.getpid()) == {(OTHER, min(19, nice + 10))}
+        for urgency, more in ((Urgency.KEEN, 10), (Urgency.POLITE, 15)):
+            assert manners.adopt(urgency)
+            assert classes(os.getpid()) == {(OTHER, min(19, nice + more))}
         assert manners.adopt(Urgency.IDLE)
         assert {policy for policy, _ in classes(os.getpid())} == {IDLE}
         assert not manners.adopt(Urgency.POLITE)
@@ -106,7 +107,7 @@ first = moved(1, Urgency.IDLE)
 assert IDLE in {policy for policy, _ in classes(first)}
 second = moved(2, Urgency.NORMAL)
 assert classes(second) == {(OTHER, nice)}, classes(second)
-third = moved(3, Urgency.POLITE)
+third = moved(3, Urgency.KEEN)
 assert (OTHER, min(19, nice + 10)) in classes(third)
 assert moved(4, Urgency.IDLE) == third == second
 assert (first != second) == (sys.argv[2] == "replaced")

@@ -113,9 +113,9 @@ def test_what_an_upload_may_take_grows_with_who_waits_for_it(backend: Held, stor
     assert backend.hangs.wait(30)
     assert saver.urgency() is Urgency.IDLE
     store.save(os.urandom(LARGE), step=2)
-    assert saver.urgency() is Urgency.POLITE
+    assert saver.urgency() is Urgency.KEEN
     assert not first.done()
-    assert saver.urgency() is Urgency.POLITE, "to ask isn't to wait"
+    assert saver.urgency() is Urgency.KEEN, "to ask isn't to wait"
     flushing = threading.Thread(target=store.flush)
     flushing.start()
     wait_for("the flush", lambda: saver.urgency() is Urgency.NORMAL, seconds=30)
