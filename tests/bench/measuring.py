@@ -3,9 +3,9 @@
 A program is of one of two kinds. A command-line tool is timed from its start to its end. A library's program
 (tests.bench.peers) first imports, connects and does what comes before, then writes `ready`, waits for a line, works,
 and writes what it measured as JSON: so nobody pays for an interpreter's start. Processor time is the kernel's account
-at the end of the process and of every child that it waited for (wait4), less what was used up before `ready`. Memory
-is the sum of what each process of the tree held at most (VmHWM), looked at fifty times a second: rusage can't be
-used for it, because a child's maximum begins with that of the process that started it.
+(wait4) at the end of the process, of every child that it waited for, and of those that it left to us, less what all of
+them had used before the work. Memory is the sum of what each process of the tree held at most (VmHWM), looked at fifty
+times a second: rusage can't be used for it, because a child's maximum begins with that of the process that started it.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from tests.bench.accounts import adopt_orphans, cpu_seconds
 from tests.bench.environments import module_path
 from tests.bench.sink import Sink
 
@@ -67,12 +68,13 @@ class Measurement:
 
 def measure(program: Program, sink: Sink, before: Callable[[], None] = lambda: None) -> Measurement:
     """Run it; `before` comes between its `ready` and its work, or right before a tool's start."""
+    adopt_orphans()
     environment = {**os.environ, **program.environment, "PYTHONPATH": module_path(), "PYTHONDONTWRITEBYTECODE": "1"}
     with tempfile.TemporaryFile() as errors:
         if not program.staged:
             before()
         sink.forget()
-        server_before = sink.cpu_seconds()
+        server_before, children_before = sink.cpu_seconds(), 0.0
         began = time.perf_counter()
         process = subprocess.Popen(
             program.command,
@@ -80,6 +82,7 @@ def measure(program: Program, sink: Sink, before: Callable[[], None] = lambda: N
             stdin=subprocess.PIPE if program.staged else subprocess.DEVNULL,
             stdout=subprocess.PIPE if program.staged else errors,
             stderr=errors,
+            bufsize=0,
         )
         watch = _Watch(process.pid)
         try:
@@ -88,7 +91,7 @@ def measure(program: Program, sink: Sink, before: Callable[[], None] = lambda: N
                 lines = watch.until_ready(process)
                 before()
                 sink.forget()
-                server_before = sink.cpu_seconds()
+                server_before, children_before = sink.cpu_seconds(), watch.children_cpu_seconds()
                 assert process.stdin is not None
                 with contextlib.suppress(BrokenPipeError):  # it ended before it was ready, and its exit code says why
                     process.stdin.write(b"go\n")
@@ -101,13 +104,16 @@ def measure(program: Program, sink: Sink, before: Callable[[], None] = lambda: N
             raise
         finally:
             watch.close()
+            for pipe in (process.stdin, process.stdout):
+                if pipe is not None:
+                    pipe.close()
         _, status, usage = os.wait4(process.pid, 0)
         code = process.returncode = os.waitstatus_to_exitcode(status)
         if code != 0:
             errors.seek(0)
             told = errors.read().decode(errors="replace")[-4000:]
             raise RunError(f"`{' '.join(program.command)}` failed with {code}:\n{told}")
-        cpu = usage.ru_utime + usage.ru_stime
+        cpu = usage.ru_utime + usage.ru_stime + watch.orphans_cpu_seconds() - children_before
         report: dict[str, Any] = {}
         if program.staged:
             report = json.loads(lines[-1])
@@ -147,6 +153,23 @@ class _Watch:
     def close(self) -> None:
         os.close(self._handle)
 
+    def children_cpu_seconds(self) -> float:
+        """What the children that live have used so far; those that ended are in the process's own account."""
+        self._look(self._pid)
+        return sum(cpu_seconds(pid) for pid in self._most if pid != self._pid)
+
+    def orphans_cpu_seconds(self) -> float:
+        """What children used that the process has left behind, once they have ended."""
+        used = 0.0
+        for pid in self._most.keys() - {self._pid}:
+            with contextlib.suppress(ChildProcessError):  # its own parent has waited for it
+                while (account := os.wait4(pid, os.WNOHANG))[0] == 0:
+                    if time.monotonic() > self._deadline:
+                        raise RunError(f"process {pid}, which it left behind, doesn't end")
+                    time.sleep(_LOOK_SECONDS)
+                used += account[2].ru_utime + account[2].ru_stime
+        return used
+
     def _read(self, process: subprocess.Popen[bytes], until: bytes | None) -> list[bytes]:
         poller = select.poll()
         poller.register(self._handle, select.POLLIN)
@@ -176,8 +199,9 @@ class _Watch:
             _, found, rest = status.partition(b"VmHWM:")
             if found:
                 self._most[pid] = max(self._most.get(pid, 0), int(rest.split(maxsplit=1)[0]))
-            for child in Path(f"/proc/{pid}/task/{pid}/children").read_bytes().split():
-                self._look(int(child))
+            for children in Path(f"/proc/{pid}/task").glob("*/children"):  # each thread has its own
+                for child in children.read_bytes().split():
+                    self._look(int(child))
         except (FileNotFoundError, ProcessLookupError):
             pass
 

@@ -25,6 +25,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from tests.bench.accounts import cpu_seconds
 from tests.cluster.binaries import go_command
 from tests.cluster.cache import cache_dir, locked
 from tests.cluster.certificates import Authority
@@ -113,8 +114,7 @@ class Sink:
 
     def cpu_seconds(self) -> float:
         """Processor time that the sink itself has used so far."""
-        fields = Path(f"/proc/{self._process.pid}/stat").read_text().rpartition(")")[2].split()
-        return (int(fields[11]) + int(fields[12])) / 100  # proc_pid_stat(5), fields 14 and 15, in USER_HZ
+        return cpu_seconds(self._process.pid)
 
     def remove(self) -> None:
         """End it."""
