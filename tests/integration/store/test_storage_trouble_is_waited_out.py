@@ -6,6 +6,7 @@ never does a byte come back that wasn't saved.
 
 from __future__ import annotations
 
+import os
 import time
 
 import pytest
@@ -160,12 +161,13 @@ def test_wrong_bytes_that_stay_wrong_are_never_delivered(s3: str, proxy: FaultPr
 
 
 def test_one_wrong_pack_of_many_is_read_again_alone(s3: str, proxy: FaultProxy) -> None:
+    content = os.urandom(73 << 20)  # several packs
     with Checkpoints(s3, attempt=1) as store:
-        store.save(LARGE * 300, step=1, wait=True)  # 73 MiB: several packs
+        store.save(content, step=1, wait=True)
     with Checkpoints(s3, attempt=2) as second:
         proxy.count()
         proxy.plan(troubles.corrupt, "GET", "/packs/", spare=2)
-        assert second.read_bytes() == LARGE * 300
+        assert second.read_bytes() == content
         packs = proxy.count()["GET packs"]
         second.read_bytes()
         assert packs == proxy.count()["GET packs"] + 1
@@ -173,11 +175,12 @@ def test_one_wrong_pack_of_many_is_read_again_alone(s3: str, proxy: FaultProxy) 
 
 def test_a_slow_line_is_no_trouble(s3: str, proxy: FaultProxy) -> None:
     """A transfer gets the time that its bytes need, however short the limit for an answer is."""
+    content = os.urandom(2 << 20)
     with Checkpoints(s3, attempt=1) as store:
-        store.save(bytes(2 << 20), step=1, wait=True)
+        store.save(content, step=1, wait=True)
     plan = proxy.plan(troubles.trickle(32 << 10, 0.05), "GET", "/packs/", times=None)
     with Checkpoints(s3, attempt=2, saving=Budget(seconds=5.0, answer=0.5)) as second:
         began = time.monotonic()
-        assert second.read_bytes() == bytes(2 << 20)
+        assert second.read_bytes() == content
         assert time.monotonic() - began > 1.0
     assert plan.met == 1
