@@ -314,6 +314,25 @@ def test_a_mover_that_cannot_start_is_done_without(
     assert "can't be started" in caplog.text
 
 
+class StoppedError(Exception):
+    """What an interrupt raises."""
+
+
+def test_an_upload_that_gives_way_leaves_the_line_at_once(mover: Mover, calls: Calls, tmp_path: Path) -> None:
+    mover.pack(sources.look(os.urandom(2 * MIB)), calls, UPLOAD, SIZES)
+    pid = mover.pid
+    assert pid is not None
+
+    def interrupt() -> None:
+        raise StoppedError
+
+    with pytest.raises(StoppedError):
+        mover.pack(sources.look(folder_of(tmp_path, 40)), calls.interruptible(interrupt), (7, 4), SIZES)
+    assert not alive(pid)
+    assert mover.pack(sources.look(os.urandom(2 * MIB)), calls, (7, 5), SIZES).packs
+    assert mover.pid is not None, "the next one has a mover again"
+
+
 # --- It ends with the program -----------------------------------------------------------------------------------------
 PROGRAM = """
 import os, sys, time
