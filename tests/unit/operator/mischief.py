@@ -13,6 +13,7 @@ from random import Random
 from typing import ClassVar
 
 from tests.unit.operator.users import Users
+from waypost_operator.model.raw import condition, items, mapping
 
 ACTIONS: Mapping[str, int] = {
     # operators
@@ -46,6 +47,7 @@ ACTIONS: Mapping[str, int] = {
     "delete_namespace": 1,
 }
 """How often what happens, in parts of them all; each is a method."""
+OVER = ("Succeeded", "Failed")
 
 
 class Mischief(Users, ABC):
@@ -59,8 +61,8 @@ class Mischief(Users, ABC):
 
     def happen(self) -> None:
         """One random action of anybody."""
-        over = self.world.status.get("state") in ("Succeeded", "Failed")
-        if self.dice.random() < (0.2 if self.world.task is None else 0.03 if over else 0.0):
+        over = self.world.status.get("state") in OVER
+        if self.dice.random() < (0.2 if self.world.task is None else 0.015 if over else 0.0):
             self.replace_task()  # or most of a history would tell of what is over
         action = self.dice.choices(list(self.actions), list(self.actions.values()))[0]
         self.trail.append(action)
@@ -85,16 +87,13 @@ class Mischief(Users, ABC):
         self.hear_again()
         self.world.nodes["node-1"] = "ready"
         self.carry_out_late()
-        if any(entry["reason"] == "TemplateInvalid" for entry in self.world.status.get("conditions", [])):
-            self.change_spec()
         self.wake_operators()
         for _ in range(400):
             self.let_operators_work()
             self.check()
             if self.at_rest():
                 return
-            held_up = self.world.status.get("state") == "Suspended" and not self.deleting(self.uid)
-            if held_up and not self.world.alive(self.uid):
+            if self.waits_for_its_user():
                 self.change_spec(suspend=False)
                 continue
             if self.caught_up() and not self.deleting(self.uid):
@@ -116,12 +115,23 @@ class Mischief(Users, ABC):
         if self.world.task is None:
             assert not self.kept_in_mind(), "an operator keeps what it knows of a task that is gone"
             return True
-        stays = self.world.task["spec"].get("ttlSecondsAfterFinished") is None and not self.deleting(self.uid)
-        return stays and self.world.status.get("state") in ("Succeeded", "Failed")
+        return self.stays() and not self.deleting(self.uid)
+
+    def stays(self) -> bool:
+        """It is over, and nobody asked for its end."""
+        limit = mapping(self.world.task or {}, "spec").get("ttlSecondsAfterFinished")
+        return limit is None and self.world.status.get("state") in OVER
+
+    def waits_for_its_user(self) -> bool:
+        """It is suspended, or its template was refused."""
+        state, conditions = self.world.status.get("state"), items(self.world.status, "conditions")
+        if self.deleting(self.uid) or self.world.alive(self.uid) or state in OVER:
+            return False
+        return state == "Suspended" or (condition(conditions, "PodCreated") or {}).get("reason") == "TemplateInvalid"
 
     def not_alone(self) -> None:
-        """An unfinished task has a pod, or a time at which somebody looks at it again."""
-        assert self.world.alive(self.uid) or self.next_due(), f"left alone: {self.world.status}"
+        """A task that isn't over for good has a pod, or a time at which somebody looks at it again."""
+        assert self.stays() or self.world.alive(self.uid) or self.next_due(), f"left alone: {self.world.status}"
 
     def strays_are_on_their_way_out(self) -> None:
         """Once all was told, what may still run and isn't the current attempt's has been asked to stop."""

@@ -32,8 +32,8 @@ class Users(Accidents):
     def new_task(cls, dice: Random, uid: str) -> Json:
         """A task with limits of time, each with some odds; now and then held by somebody else."""
         spec: dict[str, Any] = {limit: dice.choice(either) for limit, either in LIMITS.items() if dice.random() < 0.08}
-        if dice.random() < 0.5:
-            spec["ttlSecondsAfterFinished"] = dice.choice([0, 20, 100])
+        if dice.random() < 0.6:
+            spec["ttlSecondsAfterFinished"] = dice.choice([0, 20, 100, 100])
         policy = "Delete" if dice.random() < cls.delete_odds else "Retain"
         spec["checkpoint"] = {"uri": "s3://bucket/runs", "deletionPolicy": policy}
         failures = dice.choice([0, 2, 5])
