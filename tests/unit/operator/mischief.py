@@ -95,7 +95,6 @@ class Mischief(Users, ABC):
                 return
             if self.waits_for_its_user():
                 self.change_spec(suspend=False)
-                continue
             if self.caught_up() and not self.deleting(self.uid):
                 self.not_alone()
                 self.strays_are_on_their_way_out()
@@ -127,7 +126,12 @@ class Mischief(Users, ABC):
         state, conditions = self.world.status.get("state"), items(self.world.status, "conditions")
         if self.deleting(self.uid) or self.world.alive(self.uid) or state in OVER:
             return False
-        return state == "Suspended" or (condition(conditions, "PodCreated") or {}).get("reason") == "TemplateInvalid"
+        created, generation = (
+            condition(conditions, "PodCreated") or {},
+            (self.world.task or {})["metadata"]["generation"],
+        )
+        refused = (created.get("reason"), created.get("observedGeneration")) == ("TemplateInvalid", generation)
+        return state == "Suspended" or refused
 
     def not_alone(self) -> None:
         """A task that isn't over for good has a pod, or a time at which somebody looks at it again."""

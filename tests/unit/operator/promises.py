@@ -57,6 +57,8 @@ class Promises:
         """UIDs of pods made by a create that was right when it was sent, and was carried out long after."""
         self.left_behind: set[str] = set()
         """UIDs of pods of a machine that was silent for long enough: another pod was rightly created beside them."""
+        self.given_up: set[str] = set()
+        """UIDs of pods of such a machine that were rightly judged while they ran."""
         self.silent: dict[str, datetime] = {}
         """By node: since when nothing is heard of it."""
         self.heard_again: dict[str, datetime] = {}
@@ -212,8 +214,9 @@ class Promises:
         present, judged = self.world.pods.get(name), write.before.get("podUID")
         if present is not None and present["metadata"]["uid"] == judged and judged not in self.left_behind:
             pod = self.pod(name)
-            over = pod.terminal or pod.ended
-            assert over or self.may_be_left(pod), f"{name} was judged while it ran"
+            if not pod.terminal and pod.ended is None:
+                assert self.may_be_left(pod), f"{name} was judged while it ran"
+                self.given_up.add(pod.uid)
 
     def _check_release(self, task: Json) -> None:
         """Our finalizer went: was that right, by what the task asked for and by what had really been done?"""
@@ -235,9 +238,8 @@ class Promises:
         assert limit is not None, "deleted by the operator, without ttlSecondsAfterFinished"
         verdict = condition(items(status, "conditions"), "Succeeded") or {}
         assert verdict.get("status") in ("True", "False"), "deleted, and it wasn't over"
-        last = status["attempts"][-1] if status.get("attempts") else {}
         end = self.world.over.get(str(status.get("podUID")))
-        if end is not None and last.get("rule") != "NodeUnreachable":  # such a pod runs on when the task has ended
+        if end is not None and status["podUID"] not in self.given_up:
             age = self.world.now - end.replace(microsecond=0)
             assert age >= seconds(limit), f"deleted {age} after its last program ended; the limit is {limit} s"
         self.seen["expired"] += 1

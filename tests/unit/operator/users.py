@@ -68,7 +68,7 @@ class Users(Accidents):
 
     def delete_task(self) -> None:
         if not self.deleting(self.uid) and self.dice.random() < 0.4:
-            self.world.ask_to_delete_task(*([FOREGROUND] if self.dice.random() < 0.3 else []))
+            self.world.ask_to_delete_task(*([FOREGROUND] if self.dice.random() < 0.5 else []))
 
     def replace_task(self) -> None:
         """`kubectl replace --force`: the namesake comes while its predecessor's pods are still there."""
