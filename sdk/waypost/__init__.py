@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from waypost.task import task
 
 if TYPE_CHECKING:
-    from waypost.checkpoints import CheckpointInfo, Checkpoints, Group
+    from waypost.checkpoints import CheckpointInfo, Checkpoints, Group, RestoredState
     from waypost.context import current_context
     from waypost.errors import (
         AttemptRefusedError,
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
         SupersededError,
         WaypostError,
     )
+    from waypost.state.plain import HostArray
     from waypost.stop import on_preemption, preemption_requested
     from waypost.store.retention import KeepBest, KeepEvery, Retention
 
@@ -43,9 +44,11 @@ __all__ = [
     "CorruptCheckpointError",
     "FencedError",
     "Group",
+    "HostArray",
     "KeepBest",
     "KeepEvery",
     "RecoverableError",
+    "RestoredState",
     "Retention",
     "StopRequested",
     "StorageError",
@@ -63,8 +66,10 @@ _HOMES = {
     "CheckpointInfo": "waypost.checkpoints",
     "Checkpoints": "waypost.checkpoints",
     "Group": "waypost.checkpoints",
+    "HostArray": "waypost.state.plain",
     "KeepBest": "waypost.store.retention",
     "KeepEvery": "waypost.store.retention",
+    "RestoredState": "waypost.checkpoints",
     "Retention": "waypost.store.retention",
     "current_context": "waypost.context",
     "on_preemption": "waypost.stop",

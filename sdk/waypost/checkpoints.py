@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from types import TracebackType
 from typing import Any, Literal, Self, SupportsFloat, SupportsIndex, TypeVar
 
@@ -20,6 +20,8 @@ from waypost.backends.protocol import Backend
 from waypost.errors import CompletedError, ConfigurationError
 from waypost.log import logger
 from waypost.mover.keeper import Mover
+from waypost.state.restoring import Library, read_state
+from waypost.state.saving import content_of
 from waypost.store import format as store_format
 from waypost.store import parts, sources, unfenced
 from waypost.store.annotations import checked_metadata, checked_metrics, checked_step
@@ -48,10 +50,19 @@ from waypost.store.tree import Kind
 from waypost.store.verifying import Verification, verify
 from waypost.store.voice import Voice
 
-__all__ = ["BASE", "CheckpointInfo", "Checkpoints", "Group", "SaveHandle", "preflight"]
+__all__ = ["BASE", "CheckpointInfo", "Checkpoints", "Group", "RestoredState", "SaveHandle", "preflight"]
 
 T = TypeVar("T")
 Part = int | Literal["all"] | None
+
+
+@dataclasses.dataclass(frozen=True)
+class RestoredState:
+    """What `Checkpoints.restore_state` gives."""
+
+    state: Any
+    """The mapping that was saved, or the selected part of it."""
+    info: CheckpointInfo
 
 
 class Checkpoints:
@@ -259,16 +270,56 @@ class Checkpoints:
         delivered = self._deliver(take, checkpoint)
         return None if delivered is None else delivered.value
 
+    def restore_state(
+        self,
+        into: Mapping[Any, Any] | None = None,
+        checkpoint: Which = None,
+        select: str | Sequence[str] | None = None,
+        *,
+        library: Library | None = None,
+        rank: Part = None,
+    ) -> RestoredState | None:
+        """Return the state that a `save` of a mapping kept, and which checkpoint it is; None when nothing was saved.
+
+        Mappings come back as dict, lists and tuples as such. Each array comes back as what it was, a tensor of torch or
+        an array of numpy, new, on the CPU; `library` "torch", "numpy" or "plain" (`HostArray`, which needs neither)
+        makes all of them that. Two names of the same memory share theirs again.
+
+        `into`, a state with the same names, puts the elements into the arrays that stand there (on their device), and
+        the state that comes back holds these; numbers and texts can't be changed in place and are only in what comes
+        back. Names, element types and shapes are compared before anything is written. Every chunk is verified before a
+        byte of it is written, but an error on the way (storage, damage without an older checkpoint to fall back to,
+        StopRequested) leaves **some arrays old, some new, one in parts**: don't compute with them then. Without `into`
+        nothing is handed out but a whole state.
+
+        `select`: the name of a part, keys joined by dots ("model", "model.layer1"), or several: the rest is neither
+        fetched nor returned. It leads through mappings, not into lists. `into` then has that part only.
+
+        `checkpoint` and `rank` as for `restore`, but one rank's part at a time. Raises ConfigurationError when the
+        checkpoint isn't a state, for an unknown `select`, the first difference from `into`, and a library that isn't
+        installed, and what `restore` raises.
+        """
+
+        def take(calls: Calls, entry: Checkpoint, whole: Manifest) -> Any:
+            return read_state(calls, entry, parts.chosen(entry, whole, rank, self._group), into, select, library)
+
+        delivered = self._deliver(take, checkpoint)
+        return None if delivered is None else RestoredState(delivered.value, delivered.info)
+
     def save(
         self,
-        source: Source,
+        source: Source | Mapping[Any, Any],
         *,
         step: SupportsIndex | None = None,
         metrics: Mapping[str, SupportsFloat] | None = None,
         metadata: Mapping[str, Any] | None = None,
         wait: bool = False,
     ) -> SaveHandle:
-        """Save bytes, or the file or folder at a path; returns once the source may change again.
+        """Save bytes, the file or folder at a path, or a state; returns once the source may change again.
+
+        A state is a mapping of tensors (torch), arrays (numpy, or anything that gives a buffer, numpy's array interface
+        or DLPack on the CPU), bytes, numbers, texts and None, in mappings with texts or whole numbers as keys, lists
+        and tuples. It comes back by `restore_state`; as a file it is one `state.safetensors`.
 
         The upload goes on in the background, one at a time; behind it the newest save takes the place of older ones,
         which end as superseded. `wait=True` returns when the save is durable, and is never superseded.
@@ -288,11 +339,14 @@ class Checkpoints:
         writing.saver.raise_failure()
         number, plain = checked_step(step), checked_metrics(metrics)
         extra = checked_metadata(metadata, plain)
-        content = sources.look(source)
-        copied = None if wait else sources.copy_if_possible(content)
-        in_place = copied is None
+        if isinstance(source, Mapping):
+            content = content_of(source, writing.buffers, writing.saver.displace)
+        else:
+            content = sources.look(source)
+            content = content if wait else sources.copy_if_possible(content) or content
+        in_place = wait or not content.copied
         keeps_turn = in_place or ordinal is not None
-        job: Job[CheckpointInfo] = Job(copied or content, number, plain, extra, keeps_turn, ordinal)
+        job: Job[CheckpointInfo] = Job(content, number, plain, extra, keeps_turn, ordinal)
         writing.saver.submit(job)
         saving = SaveHandle(job.latch)
         if in_place:

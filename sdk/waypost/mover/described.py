@@ -1,7 +1,7 @@
 """A content as another process can read it: by paths, by descriptors of shared memory, or as it is while it is small.
 
 What stands in memory is copied into a file in memory (memfd) that both have; what is larger than such a copy should be
-stays with the program.
+stays with the program, unless it stands in such a file already.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from waypost.store.keys import KIB, MIB
-from waypost.store.sources import Content, Data, Hole, Pieces
+from waypost.store.sources import Content, Data, Hole, Pieces, SharedMemory
 from waypost.store.tree import Node
 
 _MOST_INLINE: Final = 256 * KIB
@@ -31,7 +31,7 @@ class Shared:
 
 
 Part = bytes | Shared | Hole
-Place = bytes | tuple[Part, ...] | None
+Place = bytes | tuple[Part, ...] | Shared | None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -57,10 +57,12 @@ class Described:
         inline = _in_memory(content)
         if inline > _MOST_COPIED:
             raise ValueError(f"{inline} bytes stand in memory")
+        self._copy: int | None = None
         self._end = 0
         try:
             if inline > _MOST_INLINE:
-                self.descriptors.append(os.memfd_create("waypost-save"))
+                self._copy = os.memfd_create("waypost-save")
+                self.descriptors.append(self._copy)
             places = [self._place(place) for place in content.places]
         except BaseException:
             self.close()
@@ -72,32 +74,47 @@ class Described:
         while self.descriptors:
             os.close(self.descriptors.pop())
 
-    def _place(self, place: Pieces | bytes | None) -> Place:
+    def _place(self, place: Pieces | SharedMemory | bytes | None) -> Place:
         if place is None:
             return None
+        if isinstance(place, SharedMemory):
+            self.descriptors.append(os.dup(place.descriptor))
+            return Shared(len(self.descriptors) - 1, place.offset, place.length)
         if isinstance(place, bytes):
             return os.path.abspath(place)
         return tuple(piece if isinstance(piece, Hole) else self._part(piece) for piece in place)
 
     def _part(self, piece: Data) -> Part:
-        if not self.descriptors:
+        if self._copy is None:
             return bytes(piece)
         view, start = memoryview(piece).cast("B"), self._end
         while view:
-            written = os.pwrite(self.descriptors[0], view, self._end)
+            written = os.pwrite(self._copy, view, self._end)
             view, self._end = view[written:], self._end + written
         return Shared(0, start, self._end - start)
 
 
 def content_of(description: Description, descriptors: Sequence[int]) -> Content:
     """The content, on the other side."""
-    maps = [memoryview(mmap.mmap(descriptor, 0, prot=mmap.PROT_READ)) for descriptor in descriptors]
+    maps: dict[int, memoryview] = {}
 
     def piece(part: Part) -> Data | Hole:
-        return maps[part.descriptor][part.offset :][: part.length] if isinstance(part, Shared) else part
+        if not isinstance(part, Shared):
+            return part
+        if part.descriptor not in maps:
+            maps[part.descriptor] = memoryview(mmap.mmap(descriptors[part.descriptor], 0, prot=mmap.PROT_READ))
+        return maps[part.descriptor][part.offset :][: part.length]
 
-    places = [[piece(part) for part in place] if isinstance(place, tuple) else place for place in description.places]
-    return Content(description.nodes, places, description.copied)
+    def place(described: Place) -> Pieces | SharedMemory | bytes | None:
+        match described:
+            case tuple():
+                return [piece(part) for part in described]
+            case Shared(index, offset, length):
+                return SharedMemory(descriptors[index], offset, length)
+            case _:
+                return described
+
+    return Content(description.nodes, [place(described) for described in description.places], description.copied)
 
 
 def _in_memory(content: Content) -> int:
@@ -105,7 +122,7 @@ def _in_memory(content: Content) -> int:
     return sum(
         len(piece)
         for place in content.places
-        if place is not None and not isinstance(place, bytes)
+        if place is not None and not isinstance(place, bytes | SharedMemory)
         for piece in place
         if not isinstance(piece, Hole)
     )

@@ -18,6 +18,7 @@ from typing import Final, Protocol
 from waypost import attempt, ending, stop
 from waypost.errors import ConfigurationError, StorageError
 from waypost.log import logger
+from waypost.state.buffers import Buffers
 from waypost.store import format as store_format
 from waypost.store.calls import STARTING, TOGETHER, Budget, Calls
 from waypost.store.entries import Checkpoint, Complete, Origin
@@ -118,6 +119,8 @@ class WritingHandle:
             lambda: calls.remaining_grace() is not None,
         )
         rank, size = (0, 1) if group is None else (group.rank, group.size)
+        self.buffers = Buffers()
+        """Where states are copied to before they are uploaded."""
         self._elsewhere = elsewhere
         self._uploads = Uploads(
             calls.interruptible(self.saver.give_way),
@@ -177,6 +180,7 @@ class WritingHandle:
         finally:
             self.saver.stop()
             self.end_uploads()
+            self.buffers.close()
             self.calls.backend.close()
             if self.start_point is not None:
                 self.start_point.close()

@@ -128,8 +128,15 @@ class Saver(Generic[T]):
         older, self._replaceable = self._replaceable, None if job.keeps_turn else job
         self._worker.put(functools.partial(self._upload, job))
         if older is not None and older.take():
-            older.content.close()
-            older.latch.set(error=SupersededError("a newer save took this one's place before its upload began"))
+            _supersede(older)
+
+    def displace(self) -> bool:
+        """Supersede the save that waits, if one does: whether its memory has become free for a newer one."""
+        older, self._replaceable = self._replaceable, None
+        if older is None or not older.take():
+            return False
+        _supersede(older)
+        return True
 
     def urgency(self) -> Urgency:
         """How much the upload under way may take from the program. From any thread."""
@@ -230,3 +237,8 @@ class Saver(Generic[T]):
         for latch, error in list(self._failed):
             if isinstance(error, StorageError):
                 latch.seen = True
+
+
+def _supersede(job: Job[T]) -> None:
+    job.content.close()
+    job.latch.set(error=SupersededError("a newer save took this one's place before its upload began"))

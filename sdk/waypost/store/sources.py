@@ -19,7 +19,7 @@ import os
 import shutil
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Final, Protocol
 
 from waypost.errors import ConfigurationError
@@ -50,6 +50,15 @@ class Hole:
         return self.length
 
 
+@dataclasses.dataclass(frozen=True, slots=True)
+class SharedMemory:
+    """Bytes in memory that has a descriptor, so that another process can map it too."""
+
+    descriptor: int
+    offset: int
+    length: int
+
+
 Data = bytes | memoryview
 Pieces = Sequence[Data | Hole]
 
@@ -69,12 +78,14 @@ class Content:
     """The nodes of one save, and where the bytes of its files are: in memory, or at a path."""
 
     nodes: Sequence[Node]
-    places: Sequence[Pieces | bytes | None]
-    """For each node: pieces in memory, a path to read it from, or None for folders and links."""
+    places: Sequence[Pieces | SharedMemory | bytes | None]
+    """For each node: pieces in memory, shared memory, a path to read it from, or None for folders and links."""
     copied: bool
     """Whether the source may change while this is read."""
     folder: str | None = None
     """A private folder that goes with it."""
+    release: Callable[[], None] | None = None
+    """To be called once, when nothing reads it any more."""
 
     @property
     def size(self) -> int:
@@ -106,6 +117,9 @@ class Content:
         Raises OSError when it can't be read; at the end also when it isn't the same as when the node was made.
         """
         place = self.places[index]
+        if isinstance(place, SharedMemory):
+            yield _Shared(place)
+            return
         if not isinstance(place, bytes):
             yield _Pieces(place or ())
             return
@@ -121,8 +135,11 @@ class Content:
             os.close(descriptor)
 
     def close(self) -> None:
-        """Let go of the content, and remove the private copy."""
+        """Let go of the content, and remove the private copy. Nothing may read it any more."""
         self.places = ()
+        release, self.release = self.release, None
+        if release is not None:
+            release()
         if self.folder is not None:
             shutil.rmtree(self.folder, ignore_errors=True)
             self.folder = None
@@ -136,8 +153,8 @@ def look(source: Source) -> Content:
         return Content([node], [[kept]], copied=True)
     if not isinstance(source, (str, os.PathLike)):
         raise ConfigurationError(
-            f"can't save a {type(source).__name__}: give bytes, or the path of a file or a folder (a text is a path; "
-            "to save text, encode it)"
+            f"can't save a {type(source).__name__}: give bytes, the path of a file or a folder, or a mapping of "
+            "arrays (a text is a path; to save text, encode it)"
         )
     path = os.fsencode(source)
     if os.path.isdir(path):
@@ -233,6 +250,22 @@ def _joined(ranges: Sequence[tuple[int, int]]) -> Iterator[tuple[int, int]]:
             end = ranges[at][1]
         if start < end:
             yield start, end
+
+
+class _Shared:
+    """Shared memory: copied out of it, so that nobody holds on to what the next save is going to fill."""
+
+    def __init__(self, place: SharedMemory) -> None:
+        self._place = place
+
+    def written(self) -> Iterator[tuple[int, int]]:
+        if self._place.length:
+            yield 0, self._place.length
+
+    def read_into(self, at: int, room: memoryview) -> None:
+        while room:
+            done = os.preadv(self._place.descriptor, [room], self._place.offset + at)
+            at, room = at + done, room[done:]
 
 
 class _OpenFile:

@@ -389,7 +389,7 @@ def test_a_source_that_changes_while_it_is_read_is_never_saved_as_a_mixture(
 
 @pytest.mark.parametrize("source", [None, 5, object()])
 def test_what_is_neither_bytes_nor_a_path_is_refused(store: Checkpoints, source: object) -> None:
-    with pytest.raises(ConfigurationError, match="give bytes, or the path"):
+    with pytest.raises(ConfigurationError, match="give bytes, the path"):
         store.save(source)  # type: ignore[arg-type]
 
 

@@ -1,0 +1,279 @@
+"""A state is copied into memory that is used again, and never while an upload still reads it."""
+
+from __future__ import annotations
+
+import dataclasses
+import gc
+import logging
+import os
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy
+import pytest
+from blake3 import blake3
+
+from tests.unit.store.stepped import BUDGET, SteppedBackend, World, refuse
+from waypost.checkpoints import Checkpoints
+from waypost.errors import StorageError, SupersededError
+from waypost.state import buffers, copying, saving
+from waypost.state.buffers import Buffers
+from waypost.state.copying import Block
+from waypost.store import keys
+from waypost.store.entries import Checkpoint
+from waypost.store.keys import MIB
+
+
+class Gate:
+    """Holds the first pack of the first save back until it is opened: the rest of that state is still to be read."""
+
+    def __init__(self, backend: SteppedBackend) -> None:
+        self.open, self.reached = threading.Event(), threading.Event()
+        backend.before = self.pass_through
+
+    def pass_through(self, operation: str, key: str) -> None:
+        if operation == "put" and key.startswith(keys.PACKS):
+            self.reached.set()
+            assert self.open.wait(20)
+
+
+@pytest.fixture
+def backend() -> SteppedBackend:
+    return SteppedBackend()
+
+
+@pytest.fixture
+def store(backend: SteppedBackend) -> Iterator[Checkpoints]:
+    with Checkpoints(attempt=1, backend=backend, seams=World().seams(), saving=BUDGET) as opened:
+        yield opened
+
+
+def state_of(number: int, size: int = 20 * MIB) -> dict[str, Any]:
+    """More than a pack, and different everywhere from that of another number."""
+    return {"x": numpy.full(size // 8, number, "int64"), "number": number}
+
+
+def buffers_of(store: Checkpoints) -> Buffers:
+    assert store._writing is not None
+    return store._writing.buffers
+
+
+def made(store: Checkpoints) -> int:
+    """Buffers that lie ready."""
+    return sum(buffer is not None for buffer in buffers_of(store)._free)
+
+
+def numbers(store: Checkpoints) -> list[int]:
+    """What the checkpoints hold, the newest first, each checked to be of one number."""
+    found = []
+    for info in store.list():
+        restored = store.restore_state(checkpoint=info.sequence)
+        assert restored is not None
+        assert (restored.state["x"] == restored.state["number"]).all()
+        found.append(restored.state["number"])
+    return found
+
+
+def test_a_state_may_change_as_soon_as_save_returns(backend: SteppedBackend, store: Checkpoints) -> None:
+    gate = Gate(backend)
+    state = state_of(1)
+    handle = store.save(state)
+    state["x"][:] = 99
+    assert gate.reached.wait(10)
+    gate.open.set()
+    handle.result(20)
+    assert numbers(store) == [1]
+
+
+def test_a_buffer_is_never_filled_while_its_upload_reads_it(backend: SteppedBackend, store: Checkpoints) -> None:
+    """However many saves come meanwhile: the first is uploading, the newest waits, those between are superseded."""
+    gate = Gate(backend)
+    first = store.save(state_of(1))
+    assert gate.reached.wait(10)
+    between = [store.save(state_of(number)) for number in range(2, 6)]
+    newest = store.save(state_of(6))
+    gate.open.set()
+    first.result(20)
+    newest.result(20)
+    for handle in between:
+        with pytest.raises(SupersededError):
+            handle.result(20)
+    assert numbers(store) == [6, 1]
+    assert made(store) == 2
+
+
+def test_without_a_free_buffer_a_save_reads_the_state_in_place_and_blocks(
+    backend: SteppedBackend, store: Checkpoints, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Both are held by saves that somebody waits for, which nothing may supersede."""
+    gate = Gate(backend)
+    waiting = []
+    for number in (1, 2):
+        waiting.append(threading.Thread(target=store.save, args=(state_of(number),), kwargs={"wait": True}))
+        waiting[-1].start()
+        assert gate.reached.wait(10)
+        wait_until(lambda number=number: len(buffers_of(store)._free) == 2 - number)  # type: ignore[misc]
+    with caplog.at_level(logging.WARNING, "waypost"):
+        third = threading.Thread(target=store.save, args=(state_of(3),))
+        third.start()
+        wait_until(lambda: "blocks until it is durable" in caplog.text)
+        third.join(0.05)
+        assert third.is_alive(), "it reads the state that the program would change"
+    gate.open.set()
+    for thread in (*waiting, third):
+        thread.join(20)
+    assert sorted(numbers(store)) == [1, 2, 3]
+
+
+def test_where_memory_is_short_a_save_reads_the_state_in_place(
+    store: Checkpoints, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(buffers, "memory_left", lambda: 70 * MIB)
+    state = {**state_of(1), "strided": numpy.arange(2 * MIB)[::2], "raw": b"raw"}
+    with caplog.at_level(logging.WARNING, "waypost"):
+        handle = store.save(state)
+    assert handle.done()
+    assert "Give the container more memory" in caplog.text
+    found = store.restore_state()
+    assert found is not None
+    assert (found.state["strided"] == state["strided"]).all()
+    assert (numbers(store), made(store), found.state["raw"]) == ([1], 0, b"raw")
+    monkeypatch.setattr(buffers, "memory_left", lambda: 200 * MIB)
+    store.save(state_of(2)).result(20)
+    assert made(store) == 1
+
+
+def test_the_process_that_uploads_reads_the_buffer_itself(tmp_path: Path) -> None:
+    """Its descriptor is passed on: no second copy is made, and the content stays one that another process can read."""
+    with Checkpoints(f"file://{tmp_path}/store", attempt=1) as store:
+        for number in (1, 2, 3):
+            store.save(state_of(number, 100 * MIB)).result(60)
+        assert store._writing is not None
+        assert store._writing._elsewhere is not None
+        assert store._writing._elsewhere.pid is not None, "it was moved by the program itself"
+        assert (numbers(store), made(store)) == ([3, 2, 1], 1)
+
+
+def test_one_buffer_serves_saves_that_follow_each_other_and_grows_with_the_state(store: Checkpoints) -> None:
+    taken = []
+    for number, size in enumerate([2 * MIB, 2 * MIB, MIB + 8, 4 * MIB]):
+        store.save(state_of(number, size)).result(20)
+        taken += [buffer.size for buffer in buffers_of(store)._free if buffer is not None]
+    assert taken == [3 * MIB, 3 * MIB, 3 * MIB, 5 * MIB]
+    assert numbers(store) == [3, 2, 1, 0]
+
+
+def test_a_failed_save_gives_its_buffer_back(backend: SteppedBackend, store: Checkpoints) -> None:
+    for _ in range(3):
+        backend.plan("put", keys.PACKS, refuse)
+        with pytest.raises(StorageError):
+            store.save(state_of(1, 2 * MIB)).result(20)
+    assert (made(store), len(buffers_of(store)._free)) == (1, 2)
+
+
+def test_a_snapshot_that_fails_gives_its_buffer_back(store: Checkpoints) -> None:
+    wanted = saving.plan(state_of(1, 2 * MIB))
+    tensor, array = wanted.placed[0]
+
+    def fail(view: memoryview) -> None:
+        raise KeyboardInterrupt
+
+    wanted.placed[0] = (tensor, dataclasses.replace(array, address=None, gather=fail))
+    with pytest.raises(KeyboardInterrupt):
+        saving.snapshot(wanted, buffers_of(store))
+    assert len(buffers_of(store)._free) == 2
+
+
+def test_closing_the_store_gives_memory_and_descriptors_back(backend: SteppedBackend) -> None:
+    before = len(os.listdir("/proc/self/fd"))
+    for number in range(3):
+        with Checkpoints(attempt=1, backend=backend) as store:
+            store.save(state_of(number, 2 * MIB))
+    gc.collect()
+    assert len(os.listdir("/proc/self/fd")) == before
+    assert "waypost-state" not in Path("/proc/self/maps").read_text()
+
+
+def test_a_buffer_that_is_still_lent_when_its_store_closes_goes_when_it_comes_back() -> None:
+    pool = Buffers()
+    lent = pool.borrow(MIB)
+    assert lent is not None
+    pool.close()
+    lent.memory[0] = 1
+    pool.give_back(lent)
+    with pytest.raises(OSError, match="Bad file descriptor"):
+        os.fstat(lent.descriptor)
+
+
+@pytest.mark.parametrize("cores", [1, 3, 64])
+def test_every_byte_is_copied_once_however_many_threads_share_it(cores: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(copying, "_cores", lambda: cores)
+    monkeypatch.setattr(copying, "ENOUGH", 100)
+    chance = numpy.random.default_rng(4)
+    sizes = [0, 1, 99, 100, 101, 5000, 3, 0, 2048]
+    sources = [chance.integers(0, 256, size, "uint8") for size in sizes]
+    target = numpy.zeros(sum(sizes) + 1, "uint8")
+    blocks, at = [], 0
+    for source in sources:
+        blocks.append(Block(target.ctypes.data + at, source.ctypes.data, source.size))
+        at += source.size
+    copying.copy(blocks)
+    assert target[:-1].tobytes() == b"".join(source.tobytes() for source in sources)
+    assert target[-1] == 0
+    copying.copy([])
+
+
+def test_an_interrupted_copy_returns_only_when_no_thread_copies_any_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ctrl-C in the middle: the buffer is given back next, and another save fills it."""
+    main, slow, began = threading.get_ident(), threading.Event(), threading.Event()
+    over: list[int] = []
+
+    def copy(blocks: Any) -> None:
+        if threading.get_ident() == main:
+            assert began.wait(10)
+            raise KeyboardInterrupt
+        began.set()
+        slow.wait(0.3)
+        over.append(1)
+
+    monkeypatch.setattr(copying, "_copy", copy)
+    monkeypatch.setattr(copying, "_cores", lambda: 2)
+    monkeypatch.setattr(copying, "ENOUGH", 1)
+    with pytest.raises(KeyboardInterrupt):
+        copying.copy([Block(0, 0, 10)])
+    assert over == [1]
+
+
+def test_the_memory_that_is_left_is_that_of_machine_and_container() -> None:
+    assert MIB < buffers.memory_left() <= os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+
+
+def test_what_was_held_before_goes_also_where_zeros_were_saved(store: Checkpoints, backend: SteppedBackend) -> None:
+    """Zeros may stand in the manifest as a hole, which no bytes are fetched for."""
+    store.save({"x": numpy.zeros(3 * MIB, "u1"), "y": numpy.ones(3, "u1")}, wait=True)
+    entry = backend.entry(2)
+    assert isinstance(entry, Checkpoint)
+    assert isinstance(entry.manifest, dict)
+    data, first, hole = backend.objects[backend.packs()[0]], MIB, MIB // 2
+    assert len(data) == entry.size
+    assert not any(data[first : first + hole])
+    entry.manifest["nodes"][0]["chunks"] = [
+        [0, 0, first, blake3(data[:first]).hexdigest()],
+        [hole],
+        [0, first + hole, len(data) - first - hole, blake3(data[first + hole :]).hexdigest()],
+    ]
+    backend.rewrite(2, manifest=entry.manifest)
+    there = {"x": numpy.full(3 * MIB, 7, "u1"), "y": numpy.zeros(3, "u1")}
+    store.restore_state(into=there)
+    assert not there["x"].any()
+    assert there["y"].tolist() == [1, 1, 1]
+
+
+def wait_until(condition: Callable[[], bool]) -> None:
+    limit = time.monotonic() + 10
+    while not condition():
+        assert time.monotonic() < limit
+        time.sleep(0.001)
