@@ -128,6 +128,26 @@ def test_without_a_free_buffer_a_save_reads_the_state_in_place_and_blocks(
     assert sorted(numbers(store)) == [1, 2, 3]
 
 
+def test_an_upload_that_has_begun_keeps_its_buffer(
+    backend: SteppedBackend, store: Checkpoints, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Another thread is filling the second buffer: there is none to be had, and no save waits that could give its up."""
+    gate = Gate(backend)
+    lent = buffers_of(store).borrow(MIB)
+    assert lent is not None
+    first = store.save(state_of(1))
+    assert gate.reached.wait(10)
+    second = threading.Thread(target=store.save, args=(state_of(2),), daemon=True)
+    with caplog.at_level(logging.WARNING, "waypost"):
+        second.start()
+        wait_until(lambda: "blocks until it is durable" in caplog.text)
+    gate.open.set()
+    second.join(20)
+    buffers_of(store).give_back(lent)
+    first.result(20)
+    assert numbers(store) == [2, 1]
+
+
 def test_where_memory_is_short_a_save_reads_the_state_in_place(
     store: Checkpoints, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
