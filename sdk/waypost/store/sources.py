@@ -265,6 +265,8 @@ class _Shared:
     def read_into(self, at: int, room: memoryview) -> None:
         while room:
             done = os.preadv(self._place.descriptor, [room], self._place.offset + at)
+            if not done:
+                raise OSError(errno.EIO, "shared memory that holds a save has become too short")
             at, room = at + done, room[done:]
 
 

@@ -14,11 +14,11 @@ from typing import Any
 
 import numpy
 import pytest
-from blake3 import blake3
 
 from tests.unit.store.stepped import BUDGET, SteppedBackend, World, refuse
 from waypost.checkpoints import Checkpoints
 from waypost.errors import StorageError, SupersededError
+from waypost.mover.keeper import Mover
 from waypost.state import buffers, copying, saving
 from waypost.state.buffers import Buffers
 from waypost.state.copying import Block
@@ -131,7 +131,7 @@ def test_without_a_free_buffer_a_save_reads_the_state_in_place_and_blocks(
 def test_an_upload_that_has_begun_keeps_its_buffer(
     backend: SteppedBackend, store: Checkpoints, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Another thread is filling the second buffer: there is none to be had, and no save waits that could give its up."""
+    """Another thread is filling the second buffer: there is none to be had, and no save waits that could."""
     gate = Gate(backend)
     lent = buffers_of(store).borrow(MIB)
     assert lent is not None
@@ -172,8 +172,9 @@ def test_the_process_that_uploads_reads_the_buffer_itself(tmp_path: Path) -> Non
         for number in (1, 2, 3):
             store.save(state_of(number, 100 * MIB)).result(60)
         assert store._writing is not None
-        assert store._writing._elsewhere is not None
-        assert store._writing._elsewhere.pid is not None, "it was moved by the program itself"
+        mover = store._writing._elsewhere
+        assert isinstance(mover, Mover)
+        assert mover.pid is not None, "it was moved by the program itself"
         assert (numbers(store), made(store)) == ([3, 2, 1], 1)
 
 
@@ -277,15 +278,7 @@ def test_what_was_held_before_goes_also_where_zeros_were_saved(store: Checkpoint
     entry = backend.entry(2)
     assert isinstance(entry, Checkpoint)
     assert isinstance(entry.manifest, dict)
-    data, first, hole = backend.objects[backend.packs()[0]], MIB, MIB // 2
-    assert len(data) == entry.size
-    assert not any(data[first : first + hole])
-    entry.manifest["nodes"][0]["chunks"] = [
-        [0, 0, first, blake3(data[:first]).hexdigest()],
-        [hole],
-        [0, first + hole, len(data) - first - hole, blake3(data[first + hole :]).hexdigest()],
-    ]
-    backend.rewrite(2, manifest=entry.manifest)
+    assert any(len(chunk) == 1 for chunk in entry.manifest["nodes"][0]["chunks"])
     there = {"x": numpy.full(3 * MIB, 7, "u1"), "y": numpy.zeros(3, "u1")}
     store.restore_state(into=there)
     assert not there["x"].any()
