@@ -106,7 +106,7 @@ def test_a_part_can_be_selected_and_nothing_else_is_fetched() -> None:
     backend = SteppedBackend()
     with Checkpoints(attempt=1, backend=backend) as store:
         state = {
-            "model": {"big": numpy.random.default_rng(3).random(5 * 2**20 // 2), "small": numpy.arange(3)},
+            "model": {"big": numpy.random.default_rng(3).random(5 * 2**20), "small": numpy.arange(3)},
             "plan": {"rates": [1, 2, (3, numpy.arange(2))], "model": 5},
             "step": 7,
         }
