@@ -8,7 +8,8 @@ I7 no gap · I8 a PRUNE spares the newest, what is pinned, and what the running 
 along the parents · I9 a fresh attempt alone can always go on · I12 a checkpoint of several ranks holds the parts of
 all, of one fence and one save, and all resume from the same · I17 nobody begins from nothing where there is a store to
 start from, nor from that store once a checkpoint was saved · R a reader is never told of damage where there is none,
-nor given something older than what stood when it looked · I22 a store has one mode for ever.
+nor given something older than what stood when it looked · I22 a store has one mode for ever · I23 a checkpoint names
+only what its own fence uploaded and no checkpoint had named, or what a live checkpoint of that very fence names.
 """
 
 from __future__ import annotations
@@ -213,6 +214,7 @@ class Judge:
         if step in self.not_saved:
             self.blame("I4", f"checkpoint {sequence} is step {step}, whose save was called 'not saved'")
         self.needs[sequence] = stranger.named(record, self.objects) or set()
+        self._require_may_name(sequence, record["fence"])
         if stranger.content(record, self.objects) != self._saved(record) and not self._is_damaged(sequence):
             invariant = "I1" if record.get("ranks") is None else "I12"
             self.blame(invariant, f"checkpoint {sequence} doesn't hold what was saved as step {step}")
@@ -221,6 +223,16 @@ class Judge:
             self._require_lineage_kept(sequence, record)
             self._pruned(sequence, record, sequence)
         self.base, self.committed = sequence, True
+
+    def _require_may_name(self, sequence: int, fence: int) -> None:
+        """Rule 5. `live` is still what it was right before the entry."""
+        named = set[str]().union(*(needs for earlier, needs in self.needs.items() if earlier != sequence))
+        own = {number for number in self.live if self.records[number - 1]["fence"] == fence}
+        allowed = set[str]().union(*(self.needs.get(number, set()) for number in own))
+        for key in self.needs[sequence] - allowed:
+            if key in named or stranger.fence_of(key) != fence:
+                self.blame("I23", f"checkpoint {sequence} of fence {fence} names {key}, which isn't its own to name")
+        self.met["named again"] += len(self.needs[sequence] & allowed)
 
     def _require_lineage_kept(self, sequence: int, record: Mapping[str, Any]) -> None:
         """Retention counts along the parents: what a fall-back has left aside takes nobody's place (H17)."""

@@ -36,6 +36,11 @@ def log_key(sequence: int) -> str:
     return f"log/{INVERSION - sequence:020d}.json"
 
 
+def fence_of(key: str) -> int:
+    """Under which fence an object was uploaded, by its name."""
+    return int(key.rpartition("/")[2][:20])
+
+
 def sequences(ranges: list[list[int]]) -> set[int]:
     """The numbers in `[[first, last], …]`."""
     return {one for first, last in ranges for one in range(first, last + 1)}

@@ -12,7 +12,7 @@ import logging
 import os
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Final, Protocol
 
 from waypost import attempt, ending, stop
@@ -23,14 +23,15 @@ from waypost.store import format as store_format
 from waypost.store.calls import STARTING, TOGETHER, Budget, Calls
 from waypost.store.entries import Checkpoint, Complete, Origin
 from waypost.store.following import FollowedLog
-from waypost.store.history import fact_of, uploads_of
+from waypost.store.history import fact_of
 from waypost.store.info import CheckpointInfo
 from waypost.store.joining import join, require_conditional
 from waypost.store.journal import Journal
 from waypost.store.keys import Upload
 from waypost.store.log import Log, Stamp
 from waypost.store.manifest import Manifest
-from waypost.store.packing import SIZES, Sizes
+from waypost.store.names import Names
+from waypost.store.packing import SIZES, Held, Sizes
 from waypost.store.ranks import Leader, Member
 from waypost.store.retention import Retention, to_prune
 from waypost.store.saver import Job, Saver
@@ -53,7 +54,9 @@ class Elsewhere(Protocol):
     urgency: Callable[[], Urgency]
     """How much that may take from the program."""
 
-    def pack(self, content: Content, calls: Calls, upload: Upload, sizes: Sizes, /) -> Manifest:
+    def pack(
+        self, content: Content, calls: Calls, upload: Upload, sizes: Sizes, held: Mapping[str, Held], /
+    ) -> Manifest:
         """As `packing.pack_content`."""
 
     def close(self) -> None:
@@ -203,12 +206,15 @@ class WritingHandle:
         return info
 
     def _append(self, job: Job[CheckpointInfo]) -> Checkpoint:
+        self._uploads.follow(self.log.state.live, self.log.take_adopted())
         uploaded = self._upload(job)
 
         def build(state: State, stamp: Stamp) -> Checkpoint:
             nonlocal uploaded
+            self._uploads.follow(state.live, self.log.take_adopted())
             if not self._uploads.may_name(uploaded):
                 uploaded = self._upload(job)
+            self._uploads.sending(uploaded, stamp.nonce)
             entry = Checkpoint(
                 sequence=stamp.sequence,
                 attempt=stamp.attempt,
@@ -231,9 +237,9 @@ class WritingHandle:
             return dataclasses.replace(entry, live=entry.live.without(prunes), prunes=prunes)
 
         entry = self.log.append(build)
-        self._uploads.named(uploaded)
+        self._uploads.named(uploaded, entry.sequence, entry.nonce)
         if self.tidying is not None:
-            self.tidying.committed(entry, uploads_of(uploaded.objects))
+            self.tidying.committed(entry, Names(uploaded.objects))
         return entry
 
     def _upload(self, job: Job[CheckpointInfo]) -> Uploaded:

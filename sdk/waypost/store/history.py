@@ -2,8 +2,7 @@
 
 Its own saves it knows; those of earlier attempts are read one by one, in the background, newest first. Until all are
 known nothing is deleted, for any of them may name an object (rule 5 lets a checkpoint name an earlier one's packs).
-What is kept of each is small, however large the checkpoint: not the names of its objects but the uploads that they
-come from.
+What is kept of each is small, however large the checkpoint: of the names of its objects eight bytes each.
 """
 
 from __future__ import annotations
@@ -19,7 +18,7 @@ from waypost.store.damage import DamagedError
 from waypost.store.entries import Checkpoint
 from waypost.store.fetching import object_keys
 from waypost.store.journal import Journal
-from waypost.store.keys import Upload
+from waypost.store.names import Names, Spared
 from waypost.store.retention import Fact
 from waypost.store.sequences import NOTHING, Sequences
 
@@ -47,7 +46,7 @@ class History:
     def __init__(self, journal: Journal) -> None:
         self._journal = journal
         self._facts: dict[int, Fact] = {}
-        self._uploads: dict[int, frozenset[Upload] | None] = {}
+        self._names: dict[int, Names | None] = {}
         self._unreadable: set[int] = set()
         self._light: set[int] = set()
         self._unread: collections.deque[int] = collections.deque()
@@ -82,7 +81,7 @@ class History:
         self.live = live
         self._bridge({number: fact.parent for number in gone if (fact := self._facts.pop(number, None))})
         for number in gone:
-            self._uploads.pop(number, None)
+            self._names.pop(number, None)
             self._unreadable.discard(number)
             self._light.discard(number)
 
@@ -94,12 +93,12 @@ class History:
                 ancestor = parents[ancestor]
             self._facts[fact.sequence] = dataclasses.replace(fact, parent=ancestor)
 
-    def learn(self, entry: Checkpoint, uploads: frozenset[Upload] | None) -> None:
-        """A live checkpoint whose entry is at hand; `uploads` is None where what it names can't be found out."""
+    def learn(self, entry: Checkpoint, names: Names | None) -> None:
+        """A live checkpoint whose entry is at hand; `names` of its objects: None where they can't be found out."""
         self._top = max(self._top, entry.sequence)
         self._facts[entry.sequence] = fact_of(entry)
-        self._uploads[entry.sequence] = uploads
-        if uploads == frozenset() and stub_of(entry) is None:
+        self._names[entry.sequence] = names
+        if names is not None and not names and stub_of(entry) is None:
             self._light.add(entry.sequence)
 
     def leaves_nothing(self, sequence: int) -> bool:
@@ -119,7 +118,7 @@ class History:
         entry = None
         try:
             entry = read_checkpoint(self._journal, sequence)
-            self.learn(entry, uploads_of(object_keys(self._journal.calls, entry)))
+            self.learn(entry, Names(map(name_of, object_keys(self._journal.calls, entry))))
         except DamagedError as damage:
             logger.error(
                 "checkpoint %d of %s is live and damaged: %s. Nothing is deleted as long as it is live, for what it "
@@ -135,16 +134,13 @@ class History:
         self._unread.popleft()
         return entry
 
-    def spared(self) -> frozenset[Upload] | None:
-        """The uploads that live checkpoints name objects of; None as long as that isn't known."""
+    def spared(self) -> Spared | None:
+        """The objects that live checkpoints name; None as long as that isn't known."""
         if self._unread or self._unreadable:
             return None
-        spared: set[Upload] = set()
-        for uploads in self._uploads.values():
-            if uploads is None:
-                return None
-            spared |= uploads
-        return frozenset(spared)
+        names = list(self._names.values())
+        known = [found for found in names if found is not None]
+        return Spared(known) if len(known) == len(names) else None
 
 
 def read_checkpoint(journal: Journal, sequence: int) -> Checkpoint:
@@ -157,7 +153,6 @@ def read_checkpoint(journal: Journal, sequence: int) -> Checkpoint:
     return entry
 
 
-def uploads_of(objects: frozenset[str]) -> frozenset[Upload]:
-    """The uploads that these keys come from."""
-    found = (keys.upload_of(key.rpartition("/")[2]) for key in objects)
-    return frozenset(upload for upload in found if upload is not None)
+def name_of(key: str) -> str:
+    """The name of the object under this key."""
+    return key.rpartition("/")[2]

@@ -15,7 +15,7 @@ from __future__ import annotations
 import dataclasses
 import datetime
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TypeVar
 
 from waypost.errors import CompletedError, FencedError, StoreDeletedError, WaypostError
@@ -50,6 +50,7 @@ class Log:
         self.committed: int | None = None
         """The newest CHECKPOINT of this fence."""
         self._issued: set[str] = set()
+        self._adopted: list[tuple[int, str]] = []
         self._ended: WaypostError | None = None
         self._lock = threading.Lock()
 
@@ -57,6 +58,11 @@ class Log:
         """Raise what ended this log, if something did."""
         if self._ended is not None:
             raise type(self._ended)(str(self._ended))
+
+    def take_adopted(self) -> Sequence[tuple[int, str]]:
+        """Sequence and nonce of the CHECKPOINTs that were given up and stand after all, since this was last asked."""
+        adopted, self._adopted = self._adopted, []
+        return adopted
 
     def append(self, build: Callable[[State, Stamp], E]) -> E:
         """Append what `build` makes for the number behind `state`; it is asked again for each number tried.
@@ -97,6 +103,8 @@ class Log:
                 "an earlier append of this process, given up as unknown, stands after all: %s", standing.type
             )
             self._adopt(standing)
+            if isinstance(standing, Checkpoint):
+                self._adopted.append((standing.sequence, standing.nonce))
         elif isinstance(standing, (Prune, Pin, Unpin)):
             self._adopt(standing)
         else:

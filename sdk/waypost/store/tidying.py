@@ -22,9 +22,9 @@ from waypost.store.calls import Budget
 from waypost.store.damage import DamagedError
 from waypost.store.entries import Checkpoint
 from waypost.store.fetching import object_keys
-from waypost.store.history import History, read_checkpoint, stub_of
+from waypost.store.history import History, name_of, read_checkpoint, stub_of
 from waypost.store.journal import Journal
-from waypost.store.keys import Upload
+from waypost.store.names import Names, Spared
 
 ONE_TRY: Final = Budget(seconds=10.0, first_pause=60.0, longest_pause=60.0)
 """A request that may take 10 s and isn't repeated: a save may be waiting, and there will be another turn."""
@@ -44,9 +44,9 @@ class Tidying:
         self._requests: Iterator[None] | None = None
         self._stalled = self._said = False
 
-    def committed(self, entry: Checkpoint, uploads: frozenset[Upload]) -> None:
-        """This entry of the holder's stands, and names objects of these uploads: what it prunes may be deleted."""
-        self.history.learn(entry, uploads)
+    def committed(self, entry: Checkpoint, names: Names) -> None:
+        """This entry of the holder's stands, and names these objects: what it prunes may be deleted."""
+        self.history.learn(entry, names)
         self._condemned.extend(number for number in entry.prunes if not self.history.leaves_nothing(number))
         self.history.follow(entry.live)
         self._committed, self._stalled = True, False
@@ -90,25 +90,26 @@ class Tidying:
             else:
                 return
 
-    def _collect_orphans(self, spared: frozenset[Upload]) -> Iterator[None]:
+    def _collect_orphans(self, spared: Spared) -> Iterator[None]:
         """Delete what writers before this fence have uploaded and no live checkpoint names, and their ranks' parts."""
         for folder in (keys.PACKS, keys.MANIFESTS, keys.PARTS):
             after = ""
             while page := self._calls.list("list what is left over in", folder, after, _PAGE):
                 yield
                 for key in page:
-                    upload = keys.upload_of(key.removeprefix(folder))
+                    name = name_of(key)
+                    upload = keys.upload_of(name)
                     fence = keys.part_fence(key) if upload is None else upload[0]
-                    if fence is not None and fence < self._fence and upload not in spared:
+                    if fence is not None and fence < self._fence and name not in spared:
                         self._calls.delete("delete what is left over in", key)
                         yield
                 after = page[-1]
 
 
-def remove(journal: Journal, sequence: int, spared: frozenset[Upload]) -> Iterator[None]:
+def remove(journal: Journal, sequence: int, spared: Spared) -> Iterator[None]:
     """Delete what a pruned checkpoint leaves, pausing after each request: its objects, then the data in its entry.
 
-    Objects of the `spared` uploads stay: a live checkpoint may name them. Raises StorageError; to be begun anew then.
+    Objects that are `spared` stay: a live checkpoint names them. Raises StorageError; to be begun anew then.
     """
     calls, key = journal.calls, journal.key(sequence)
     if key is None:
@@ -120,9 +121,9 @@ def remove(journal: Journal, sequence: int, spared: frozenset[Upload]) -> Iterat
     except DamagedError as damage:
         logger.warning("checkpoint %d was pruned, and what it leaves can't be found: %s", sequence, damage)
         return
-    for name in sorted(objects):
-        if keys.upload_of(name.rpartition("/")[2]) not in spared:
-            calls.delete("delete a pruned checkpoint of", name)
+    for key_of_object in sorted(objects):
+        if name_of(key_of_object) not in spared:
+            calls.delete("delete a pruned checkpoint of", key_of_object)
             yield
     if (stub := stub_of(entry)) is not None:
         calls.put(f"shrink log entry {sequence} of", key, stub.encode())

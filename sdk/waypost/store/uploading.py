@@ -1,14 +1,15 @@
 """What one fence uploads, and what its entries may name of it.
 
-A pack's name is used by one upload only (rule 5): the names of this save that a CHECKPOINT may carry are exactly
-those that were uploaded for it under this process's fence.
+A pack's name is used by one upload only (rule 5): the names that a CHECKPOINT may carry are those that were uploaded
+for it under this process's fence, and those that a checkpoint carries which this fence committed and which is live
+(`waypost.store.known`). Several ranks name nothing again: rank 0 couldn't upload another rank's data anew.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Protocol
 
 from blake3 import blake3
@@ -18,8 +19,11 @@ from waypost.store import keys, manifest
 from waypost.store.calls import Calls
 from waypost.store.entries import ManifestObject
 from waypost.store.keys import Upload
+from waypost.store.known import Known, Saved, worth_naming
 from waypost.store.manifest import Chunk, Manifest, Pack
-from waypost.store.packing import SIZES, Sizes, pack_content
+from waypost.store.packing import NOTHING_HELD, SIZES, Held, Sizes, pack_content
+from waypost.store.sequences import Sequences
+from waypost.store.settled import Identity, Settled
 from waypost.store.sources import Content, Hole
 
 
@@ -32,13 +36,19 @@ class Uploaded:
     size: int
     objects: frozenset[str]
     """Names of the packs and the manifest that the entry will name."""
+    chunks: Mapping[str, Held] = dataclasses.field(default_factory=dict)
+    """Those of them that a later save should name again."""
+    files: Mapping[Identity, Sequence[Chunk]] = dataclasses.field(default_factory=dict)
+    """Of settled files, what they consist of."""
 
 
 class Packer(Protocol):
     """What `packing.pack_content` does, by whatever means."""
 
-    def __call__(self, content: Content, calls: Calls, upload: Upload, sizes: Sizes, /) -> Manifest:
-        """Upload the content, and say in which packs it is: they are in the store then."""
+    def __call__(
+        self, content: Content, calls: Calls, upload: Upload, sizes: Sizes, held: Mapping[str, Held], /
+    ) -> Manifest:
+        """Upload what isn't held of the content, and say in which packs it is: they are in the store then."""
 
 
 class Uploads:
@@ -49,6 +59,11 @@ class Uploads:
         self._calls, self._fence, self._sizes = calls, fence, sizes
         self._ordinal, self._ranks = ordinal, ranks
         self._unnamed: set[str] = set()
+        self._known = Known()
+        self.settled = Settled()
+        """Tells which files need not be read; may be replaced."""
+        self._identities: Mapping[int, Identity] = {}
+        """Of the settled files in what was packed last."""
         self.packer: Packer = pack_content
         """Does the work of `pack`; may be replaced by what has it done elsewhere."""
         self._taken: dict[int, int] = {}
@@ -69,9 +84,32 @@ class Uploads:
     def pack(self, content: Content) -> Manifest:
         """Upload the content, however small; what was uploaded before and not named is given up. Raises as `upload`."""
         self._begin()
-        packed = self.packer(content, self._calls, (self._fence, self._ordinal), self._sizes)
-        self._unnamed |= {pack.name for pack in packed.packs}
-        return packed
+        upload, held = (self._fence, self._ordinal), self._known.chunks
+        self._identities = self.settled.identities(content) if self._ranks == 1 else {}
+        kept = self._unchanged(held)
+        changed = [index for index in range(len(content.nodes)) if index not in kept]
+        rest = dataclasses.replace(
+            content,
+            nodes=[content.nodes[index] for index in changed],
+            places=[content.places[index] for index in changed],
+        )
+        packed = self.packer(rest, self._calls, upload, self._sizes, held)
+        self._unnamed |= {pack.name for pack in packed.packs if keys.upload_of(pack.name) == upload}
+        rows = dict(zip(changed, packed.chunks, strict=True))
+        packs, indexes = list(packed.packs), {pack.name: index for index, pack in enumerate(packed.packs)}
+        for file, row in kept.items():
+            rows[file] = [_again(chunk, held, packs, indexes) for chunk in row]
+        return Manifest(content.nodes, [rows[index] for index in range(len(content.nodes))], packs)
+
+    def _unchanged(self, held: Mapping[str, Held]) -> Mapping[int, Sequence[Chunk]]:
+        """By index, the chunks of files that need not be read: all that they consist of may be named again."""
+        known = self._known.files
+        found = ((index, known.get(identity)) for index, identity in self._identities.items())
+        return {
+            index: row
+            for index, row in found
+            if row is not None and all(chunk.is_hole or chunk.digest in held for chunk in row)
+        }
 
     def describe(self, packed: Manifest) -> Uploaded:
         """What an entry says of packs that are in the store; uploads the manifest if it is too large for an entry."""
@@ -79,10 +117,12 @@ class Uploads:
         record = packed.to_json()
         raw = _to_bytes(record)
         names = {pack.name for pack in packed.packs}
+        chunks = worth_naming(packed) if self._ranks == 1 else NOTHING_HELD
+        files = {identity: packed.chunks[index] for index, identity in self._identities.items()}
         if len(raw) <= self._sizes.manifest:
-            return Uploaded(record, None, size, frozenset(names))
+            return Uploaded(record, None, size, frozenset(names), chunks, files)
         reference = self._put_manifest(raw)
-        return Uploaded(reference, None, size, frozenset({*names, reference.name}))
+        return Uploaded(reference, None, size, frozenset({*names, reference.name}), chunks, files)
 
     def adopt(self, packed: Manifest, rank: int) -> bool:
         """Take what another rank has uploaded for the entry that comes next: whether it may be named there.
@@ -105,17 +145,30 @@ class Uploads:
         self._ordinal += self._ranks
         self._unnamed.clear()
 
-    def may_name(self, uploaded: Uploaded) -> bool:
-        """Whether a CHECKPOINT may name these objects now: this fence uploaded them, and no entry ever named them.
+    def follow(self, live: Sequences, adopted: Iterable[tuple[int, str]] = ()) -> None:
+        """These checkpoints are live; `adopted` are sequence and nonce of earlier entries of ours that stand after all.
 
-        Rule 5 allows more (packs of a checkpoint that is live at the number behind which the entry goes); as long as
-        nothing is reused between saves, this is all it comes to. To be asked before every PUT of the entry.
+        To be asked before every upload and before every PUT of an entry: it decides what may be named again.
         """
-        return uploaded.objects <= self._unnamed
+        for sequence, nonce in adopted:
+            self._known.stands(sequence, nonce, newest=False)
+        self._known.follow(live)
 
-    def named(self, uploaded: Uploaded) -> None:
-        """A CHECKPOINT naming these objects stands: no other entry may name them."""
+    def may_name(self, uploaded: Uploaded) -> bool:
+        """Whether a CHECKPOINT may name these objects now (rule 5). To be asked before every PUT of the entry.
+
+        It may name what this fence uploaded and no entry ever named, and what a live checkpoint of this fence names.
+        """
+        return uploaded.objects <= self._unnamed | self._known.names
+
+    def sending(self, uploaded: Uploaded, nonce: str) -> None:
+        """A CHECKPOINT naming these objects is about to be sent, and may stand from then on."""
+        self._known.sending(nonce, Saved(uploaded.objects, uploaded.chunks, uploaded.files))
+
+    def named(self, uploaded: Uploaded, sequence: int, nonce: str) -> None:
+        """A CHECKPOINT naming these objects stands."""
         self._unnamed -= uploaded.objects
+        self._known.stands(sequence, nonce)
 
     def _put_manifest(self, raw: bytes) -> ManifestObject:
         if len(raw) > keys.MAX_MANIFEST:
@@ -128,6 +181,17 @@ class Uploads:
         self._calls.put("write a manifest to", keys.MANIFESTS + name, raw)
         self._unnamed.add(name)
         return ManifestObject(name=name, size=len(raw), digest=digest)
+
+
+def _again(chunk: Chunk, held: Mapping[str, Held], packs: list[Pack], indexes: dict[str, int]) -> Chunk:
+    """The same chunk where it stands among `packs`; its pack is added if need be."""
+    if chunk.is_hole:
+        return chunk
+    place = held[chunk.digest]
+    if place.pack.name not in indexes:
+        indexes[place.pack.name] = len(packs)
+        packs.append(place.pack)
+    return Chunk(indexes[place.pack.name], place.offset, chunk.length, chunk.digest)
 
 
 def _inline(content: Content, sizes: Sizes) -> Uploaded | None:

@@ -13,6 +13,7 @@ from waypost.errors import CompletedError, FencedError, StorageError, StoreDelet
 from waypost.store import keys
 from waypost.store.entries import DELETED_ATTEMPT, Checkpoint, Complete, Entry, Fence, Pin, Prune, Unpin
 from waypost.store.sequences import NOTHING, Sequences
+from waypost.store.sources import look
 
 LOG = keys.LOG
 
@@ -265,10 +266,12 @@ def test_packs_that_may_not_be_named_any_more_are_uploaded_again_under_fresh_nam
     assert first.rpartition("-")[2] == second.rpartition("-")[2]
 
 
-def test_a_name_of_a_pack_is_never_used_by_two_saves(backend: SteppedBackend) -> None:
+def test_a_name_of_a_pack_is_never_used_by_two_uploads(backend: SteppedBackend) -> None:
     process = Process(backend)
     process.save(large(b"same"))
-    process.save(large(b"same"))
+    uploads = process.handle._uploads
+    assert uploads.pack(look(large(b"same"))).packs == uploads.pack(look(large(b"same"))).packs, "it stands already"
+    Process(backend, attempt=2).save(large(b"same"))
     assert len(backend.packs()) == 2
 
 
