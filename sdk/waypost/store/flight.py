@@ -17,8 +17,9 @@ from waypost.store.keys import MIB
 from waypost.store.ranges import Request
 from waypost.store.width import MOST, Width
 
-MOST_HELD: Final = 48 * MIB
-"""Bytes asked for and not yet dealt with, all requests together. A single request may have more."""
+MOST_HELD: Final = 128 * MIB
+"""Bytes asked for and not yet dealt with, all requests together. A backend that gives them piece by piece holds a small
+part of them; one that doesn't (fsspec), all. Over a distance this is what a line can carry in one round trip."""
 LONGEST: Final = 8 * MIB
 """Bytes of one request; longer ones bring nothing, and chunks shorter than that are verified as they come."""
 
