@@ -16,6 +16,7 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
+from tests.bench.clients import install
 from tests.bench.contest import BUCKET, Outcome, Stage, compete
 from tests.bench.page import draw, goals_table, table, write_page
 from tests.bench.rows import ROWS
@@ -39,14 +40,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--write", action="store_true", help="write docs/benchmarks.md and its plot")
     told = parser.parse_args(arguments)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # gigabytes of memory lie in the folder
+    with_torch = not told.smoke or told.torch
+    rows = [row for row in ROWS if row.name in told.only and (with_torch or not row.needs_torch)]
+    install(torch=any(row.needs_torch for row in rows))
     outcomes: list[Outcome] = []
     folder = told.folder or (_SHARED_MEMORY if _SHARED_MEMORY.is_dir() else None)
     with tempfile.TemporaryDirectory(prefix="waypost-bench-", dir=folder) as work, Sink.start(BUCKET) as sink:
         size, rounds = (8, 0) if told.smoke else (told.size, told.rounds)
         stage = Stage(sink, Path(work), size, rounds, told.smoke)
-        for row in ROWS:
-            if row.name not in told.only or (told.smoke and row.needs_torch and not told.torch):
-                continue
+        for row in rows:
             for setting in row.settings:
                 if told.smoke and setting.latency_ms:
                     continue

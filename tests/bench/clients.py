@@ -7,7 +7,6 @@ at; libraries have no such thing, so they send everything again.
 from __future__ import annotations
 
 import abc
-import functools
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -152,7 +151,6 @@ class Rclone(Tool):
     name = "rclone"
 
     def copying(self, source: str, target: str, *, up: bool) -> Sequence[str]:
-        _require_rclone()
         source, target = (source, f":s3:{target}") if up else (f":s3:{source}", target)
         verb = "sync" if source.endswith("/") else "copyto"
         options = ["--config", "/dev/null", "--s3-provider", "Other", "--s3-env-auth", "--s3-region", "us-east-1"]
@@ -161,16 +159,19 @@ class Rclone(Tool):
         return ["env", "--unset=AWS_CA_BUNDLE", "rclone", *options, verb, source, target]
 
 
-@functools.cache
-def _require_rclone() -> None:
+def install(*, torch: bool) -> None:
+    """Install what is missing, while the environment still is the machine's own, with its proxies and authorities."""
     require_packages(["rclone"])
+    for one in (Environment.LIBRARIES, *([Environment.TORCH] if torch else [])):
+        assert one.folder.exists()
 
 
 OBSTORE = Library("obstore", "through_obstore", Environment.OWN)
 S3FS = Library("s3fs", "through_s3fs")
 BOTO3 = Library("boto3", "through_boto3")
+CRT = Library("AWS CRT", "through_crt", counts_tiny=False)
 WAYPOST = Waypost()
-LIBRARIES: Sequence[Client] = (OBSTORE, S3FS, BOTO3, Flytekit())
+LIBRARIES: Sequence[Client] = (OBSTORE, S3FS, BOTO3, CRT, Flytekit())
 TOOLS: Sequence[Client] = (S5cmd(), Rclone(), Aws())
 ALL: Sequence[Client] = (WAYPOST, *LIBRARIES, *TOOLS)
 

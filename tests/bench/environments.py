@@ -7,6 +7,7 @@ renews it (with --no-header --no-emit-index-url --no-emit-find-links).
 from __future__ import annotations
 
 import enum
+import functools
 import os
 import shutil
 import subprocess
@@ -50,6 +51,7 @@ def module_path() -> str:
     return os.pathsep.join([str(_ROOT), str(_ROOT / "sdk")])
 
 
+@functools.cache
 def _installed(name: str) -> Path:
     """Not made under a temporary name first, for a virtual environment holds its own path: a mark says it is whole."""
     lock = _PINS / f"{name}.lock"

@@ -8,7 +8,7 @@ import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from tests.bench.clients import ALL, OBSTORE, WAYPOST, Client, limit
+from tests.bench.clients import ALL, CRT, OBSTORE, WAYPOST, Client, limit
 from tests.bench.contest import (
     BUCKET,
     FAR,
@@ -107,11 +107,13 @@ _UP = (
     Goal("with a sixth of its CPU seconds", times("s3fs", what="cpu_seconds"), least=6),
     Goal("and 128 MiB of memory at most", lambda results: median(results, OURS, "peak_mib"), most=128),
     Goal("upload over TLS at least as fast as s5cmd", times("s5cmd"), least=1, setting=TLS),
+    Goal("upload over TLS at least as fast as AWS CRT", times(CRT.name), least=1, setting=TLS),
 )
 _DOWN = (
     Goal("restore, verified, at 0.7 of `dd` to a new file", times(DD), least=0.7),
     Goal("restore 2.5 times as fast as s3fs", times("s3fs"), least=2.5),
     Goal("restore over TLS at least as fast as s5cmd", times("s5cmd"), least=1, setting=TLS),
+    Goal("restore over TLS at least as fast as AWS CRT", times(CRT.name), least=1, setting=TLS),
 )
 
 UPLOAD = Row(
