@@ -31,10 +31,13 @@ from waypost.store.fetching import read_pieces
 from waypost.store.format import Mode
 from waypost.store.group import Group
 from waypost.store.handle import WritingHandle, release, share
+from waypost.store.incoming import Piece
+from waypost.store.incoming import Take as TakePiece
 from waypost.store.info import CheckpointInfo, SaveHandle
 from waypost.store.journal import Journal
 from waypost.store.manifest import Manifest
 from waypost.store.placing import Place
+from waypost.store.progress import Progress
 from waypost.store.pruning import Pruned, prune
 from waypost.store.reading import Reading
 from waypost.store.reading_into import read_file
@@ -242,7 +245,7 @@ class Checkpoints:
             label = f"{calls.backend.uri}#{entry.sequence}"
             part = parts.chosen(entry, whole, rank, self._group)
             part = part if selected is None else part_of(part, selected, label)
-            place.fill(part, lambda take: read_pieces(calls, entry, part, take), label)
+            place.fill(part, lambda take: read_pieces(calls, entry, part, _told_of(take, part.written)), label)
 
         delivered = self._deliver(take, checkpoint)
         if delivered is None:
@@ -471,6 +474,18 @@ class Checkpoints:
                 f"this handle on {self.uri} belongs to process {self._writing.pid}, which forked this one; a child "
                 "can't use it. Open the store in the child, read-only, or hand its results to the parent to save"
             )
+
+
+def _told_of(take: TakePiece, size: int) -> TakePiece:
+    """The same, with a line in the log now and then, of how far it has come."""
+    progress = Progress("restoring", "have come", size)
+
+    def taking(piece: Piece) -> None:
+        take(piece)
+        progress.add(len(piece.data))
+        progress.tell()
+
+    return taking
 
 
 def preflight(uri: str | os.PathLike[str] | None = None) -> None:

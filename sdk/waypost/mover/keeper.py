@@ -23,7 +23,6 @@ from typing import Final
 from waypost.log import logger
 from waypost.mover.described import Described
 from waypost.mover.hunger import Hunger
-from waypost.mover.progress import Progress
 from waypost.mover.wire import (
     IGNORED,
     CannotHeed,
@@ -43,6 +42,7 @@ from waypost.store.calls import Calls
 from waypost.store.keys import MIB, Upload
 from waypost.store.manifest import Manifest
 from waypost.store.packing import NOTHING_HELD, SIZES, Held, Sizes, pack_content
+from waypost.store.progress import Progress
 from waypost.store.sources import Content
 from waypost.store.urgency import Urgency
 from waypost.store.waiting import SLICE_SECONDS
@@ -162,7 +162,7 @@ class Mover:
             self._process = _Process(self._environment)
         process, urgency = self._process, work.urgency
         process.send(work, descriptors)
-        progress = Progress(work.content.size)
+        progress = Progress("saving", "are in the store", work.content.size)
         hunger = Hunger(Path(f"/proc/{process.pid}"))
         heard, graced = time.monotonic(), False
         while (silence := time.monotonic() - heard) < (_SILENCE if not graced else _SILENCE_UNDER_STOP):
