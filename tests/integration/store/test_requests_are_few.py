@@ -62,7 +62,7 @@ def test_what_a_pruned_checkpoint_leaves_is_deleted_behind_the_save(s3: str, pro
     with Checkpoints(s3, attempt=1, retention=Retention(keep_last=2)) as store:
         proxy.count()
         for step in range(6):
-            store.save(bytes(20_000) if step % 2 else LARGE, step=step, wait=True)
+            store.save(bytes(20_000) if step % 2 else b"%d" % step + LARGE, step=step, wait=True)
             store.flush()
         stubs = [request for request in proxy.requests if request.kind == "PUT log" and not is_new(request)]
         asked = proxy.count()
@@ -84,8 +84,14 @@ def test_a_larger_save_is_one_put_for_each_pack_and_one_for_the_entry(
         proxy.count()
         store.save(LARGE, wait=True)
         assert proxy.count() == {"PUT packs": 1, "PUT log": 1}
-        store.save(write_folder(tmp_path / "four packs", mib=64, files=0), wait=True)
-        assert proxy.count() == {"PUT packs": 4, "PUT log": 1}
+        folder = write_folder(tmp_path / "three packs", mib=64, files=0)
+        store.save(folder, wait=True)
+        assert proxy.count() == {"PUT packs": 3, "PUT log": 1}
+        (folder / "model").write_bytes((folder / "model").read_bytes() + b"more")
+        store.save(folder, wait=True)
+        assert proxy.count() == {"PUT packs": 1, "PUT log": 1}, "what was there is named again"
+        store.save(folder, wait=True)
+        assert proxy.count() == {"PUT log": 1}
         store.save(write_folder(tmp_path / "many files", mib=0, files=500), wait=True)
         assert proxy.count() == {"PUT packs": 1, "PUT manifests": 1, "PUT log": 1}
 
@@ -105,7 +111,7 @@ def test_a_start_takes_four_requests(s3: str, proxy: FaultProxy) -> None:
             assert proxy.count() == {"GET log": 1}
 
 
-def test_a_restore_takes_one_request_for_the_entry_and_one_for_each_object(
+def test_a_restore_takes_one_request_for_the_entry_and_one_for_each_8_mib(
     s3: str, proxy: FaultProxy, tmp_path: Path
 ) -> None:
     with Checkpoints(s3, attempt=1) as store:
@@ -114,7 +120,7 @@ def test_a_restore_takes_one_request_for_the_entry_and_one_for_each_object(
     with Checkpoints(s3, attempt=2) as store:
         proxy.count()
         store.restore(tmp_path / "restored")
-        assert proxy.count() == {"GET log": 1, "GET manifests": 1, "GET packs": 4}
+        assert proxy.count() == {"GET log": 1, "GET manifests": 1, "GET packs": 8}
         store.restore(tmp_path / "tiny", 2)
         assert proxy.count() == {"GET log": 1}
     with Checkpoints(s3) as reader:
