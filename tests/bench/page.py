@@ -100,6 +100,8 @@ def draw(outcomes: Sequence[Outcome], path: Path) -> None:
             bar = {"name": name, "median": statistics.median(seconds), "least": min(seconds), "most": max(seconds)}
             bars.append({**bar, "ours": name == OURS, "limit": name in outcome.needed and name != OURS})
         panels.append({"title": f"{outcome.row.name}, {outcome.setting.label}", "bars": bars})
+    if not panels:
+        return
     subprocess.run(
         Environment.LIBRARIES.module("drawing", str(path)),
         input=json.dumps(panels),

@@ -51,6 +51,10 @@ def block(what: str, path: str, uri: str, mebibytes: int) -> None:
     save = _SAVES[what](state, path, uri)
     for number in range(_WARM_UP):
         save(number)()
+        for tensor in state.values():
+            tensor.add_(1)  # as a step does: what has not changed need not be saved again
+        if what == "folder":
+            _write_parts(state, Path(path))
     with timed() as report:
         began = time.perf_counter()
         rest = save(_WARM_UP)
@@ -93,12 +97,18 @@ def _waypost_folder(state: dict[str, Any], path: str, uri: str) -> Callable[[int
     from waypost import Checkpoints
 
     checkpoints = Checkpoints(uri, attempt=1)
-    folder = Path(path)
-    folder.mkdir()
+    Path(path).mkdir()
+    _write_parts(state, Path(path))
+    return lambda number: checkpoints.save(path, step=number).result
+
+
+def _write_parts(state: dict[str, Any], folder: Path) -> None:
+    """Replace each of sixteen files by a new one, as programs do that may be killed any time."""
     names = list(state)
     for part in range(16):
-        torch.save({name: state[name] for name in names[part::16]}, folder / f"part-{part}.pt")
-    return lambda number: checkpoints.save(folder, step=number).result
+        new, path = folder / ".new", folder / f"part-{part}.pt"
+        torch.save({name: state[name] for name in names[part::16]}, new)
+        new.rename(path)
 
 
 def _dcp(state: dict[str, Any], path: str, _: str) -> Callable[[int], Callable[[], object]]:
