@@ -106,7 +106,7 @@ def _write_parts(state: dict[str, Any], folder: Path) -> None:
     """Replace each of sixteen files by a new one, as programs do that may be killed any time."""
     names = list(state)
     for part in range(16):
-        new, path = folder / ".new", folder / f"part-{part}.pt"
+        new, path = folder / "new.pt", folder / f"part-{part}.pt"
         torch.save({name: state[name] for name in names[part::16]}, new)
         new.rename(path)
 
