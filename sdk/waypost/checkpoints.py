@@ -35,6 +35,7 @@ from waypost.store.incoming import Piece
 from waypost.store.incoming import Take as TakePiece
 from waypost.store.info import CheckpointInfo, SaveHandle
 from waypost.store.journal import Journal
+from waypost.store.linking import linked
 from waypost.store.manifest import Manifest
 from waypost.store.placing import Place
 from waypost.store.progress import Progress
@@ -317,6 +318,7 @@ class Checkpoints:
         metrics: Mapping[str, SupportsFloat] | None = None,
         metadata: Mapping[str, Any] | None = None,
         wait: bool = False,
+        immutable: bool = False,
     ) -> SaveHandle:
         """Save bytes, the file or folder at a path, or a state; returns once the source may change again.
 
@@ -326,6 +328,11 @@ class Checkpoints:
 
         The upload goes on in the background, one at a time; behind it the newest save takes the place of older ones,
         which end as superseded. `wait=True` returns when the save is durable, and is never superseded.
+
+        `immutable=True` promises that the files at the path are never written to again, only replaced by others or
+        removed: then `save` makes hard links beside the source where it can, in place of a copy, and returns in the
+        time of a link for each file. A file that is written to all the same is noticed, and this save fails with
+        OSError (EBUSY).
 
         In a group every rank saves, with the same step; metrics and metadata are those of rank 0. No save is superseded
         there: each waits for the one before, and it fails, in all ranks, when one rank doesn't take part.
@@ -346,8 +353,11 @@ class Checkpoints:
             content = content_of(source, writing.buffers, writing.saver.displace)
         else:
             content = sources.look(source)
-            content = content if wait else sources.copy_if_possible(content) or content
-        in_place = wait or not content.copied
+            if immutable and not wait and isinstance(source, str | os.PathLike):
+                content = linked(content, source) or content
+            if not wait and not content.lasting:
+                content = sources.copy_if_possible(content) or content
+        in_place = wait or not (content.copied or content.lasting)
         keeps_turn = in_place or ordinal is not None
         job: Job[CheckpointInfo] = Job(content, number, plain, extra, keeps_turn, ordinal)
         writing.saver.submit(job)

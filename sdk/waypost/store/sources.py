@@ -84,6 +84,8 @@ class Content:
     """Whether the source may change while this is read."""
     folder: str | None = None
     """A private folder that goes with it."""
+    lasting: bool = False
+    """Whether the program may go on while this is read, although it isn't a copy; a change is noticed and fails it."""
     release: Callable[[], None] | None = None
     """To be called once, when nothing reads it any more."""
 
