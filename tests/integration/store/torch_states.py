@@ -39,7 +39,7 @@ def same(left: torch.Tensor, right: torch.Tensor) -> bool:
     """Equal in type, shape and values."""
     if left.dtype is torch.float8_e4m3fn:
         left, right = left.float(), right.float()
-    return left.dtype == right.dtype and left.shape == right.shape and torch.equal(left.detach(), right.detach())
+    return bool(left.dtype == right.dtype and left.shape == right.shape and torch.equal(left.detach(), right.detach()))
 
 
 def arrays_come_back(store: waypost.Checkpoints) -> None:
