@@ -59,11 +59,29 @@ class InTurn(Executor):
 
 
 class _Threads(ThreadPoolExecutor):
+    """Does each thing exactly once, in a thread or, where none can be started, in its caller's.
+
+    Its base class queues what it is given before it starts a thread for it. Where that fails (the program is exiting,
+    or may have no more threads) it raises, and a thread that is there already finds the work in the queue all the same.
+    """
+
     def submit(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Future[T]:
+        outcome: Future[T] = Future()
+        begun = threading.Lock()
+
+        def work() -> None:
+            if not begun.acquire(blocking=False):
+                return
+            try:
+                outcome.set_result(fn(*args, **kwargs))
+            except BaseException as error:  # noqa: BLE001 - it is raised where the outcome is asked for
+                outcome.set_exception(error)
+
         try:
-            return super().submit(fn, *args, **kwargs)
-        except RuntimeError:  # the program is exiting, and starts no threads any more: better slowly than not at all
-            return InTurn().submit(fn, *args, **kwargs)
+            super().submit(work)
+        except RuntimeError:  # better slowly than not at all
+            work()
+        return outcome
 
 
 class Worker(Protocol):
