@@ -80,6 +80,7 @@ class Calls:
         interrupt: Callable[[], None] = lambda: None,
         grace: Callable[[], float | None] = _no_stop_order,
         throttled: Callable[[], None] = lambda: None,
+        share: Callable[[], int] = lambda: 1,
     ) -> None:
         """`interrupt` may raise; `grace` gives the seconds until the process is killed, None without a stop order.
 
@@ -87,6 +88,7 @@ class Calls:
         """
         self.backend, self.seams = backend, seams
         self._budget, self._interrupt, self._grace, self._throttled = budget, interrupt, grace, throttled
+        self._share = share
 
     @property
     def budget(self) -> Budget:
@@ -103,20 +105,25 @@ class Calls:
 
     def interruptible(self, interrupt: Callable[[], None], budget: Budget | None = None) -> Calls:
         """The same backend, with `interrupt` called before and during requests; on another budget if given."""
-        return Calls(self.backend, self.seams, budget or self._budget, interrupt, self._grace, self._throttled)
+        return Calls(
+            self.backend, self.seams, budget or self._budget, interrupt, self._grace, self._throttled, self._share
+        )
 
-    def beside(self, check: Callable[[], None], throttled: Callable[[], None]) -> Calls:
-        """The same for a thread that does one of several requests at once: `check` may raise too, as `interrupt`."""
+    def beside(self, check: Callable[[], None], throttled: Callable[[], None], share: Callable[[], int]) -> Calls:
+        """The same for a thread that does one of several requests at once: `check` may raise too, as `interrupt`.
+
+        `share`: how many share the line now, so that each gets but a part of it.
+        """
 
         def interrupt() -> None:
             check()
             self._interrupt()
 
-        return Calls(self.backend, self.seams, self._budget, interrupt, self._grace, throttled)
+        return Calls(self.backend, self.seams, self._budget, interrupt, self._grace, throttled, share)
 
     def patience(self, size: int = 0) -> Patience:
         """A fresh budget for one request that moves `size` bytes."""
-        return Patience(self.seams, self._budget, self._interrupt, self._grace, size / SLOWEST)
+        return Patience(self.seams, self._budget, self._interrupt, self._grace, size / SLOWEST, self._share())
 
     def get(self, doing: str, key: str, limit: int, patience: Patience | None = None) -> bytes | None:
         """The content of `key`; None when it doesn't exist. Raises DamagedError if it is larger than `limit`."""
@@ -140,7 +147,7 @@ class Calls:
         patience = self.patience(length)
 
         def attempt() -> bool:
-            door = _Door(taker())
+            door = _Door(taker(), self.seams.clock)
 
             def request() -> bool:
                 try:
@@ -150,7 +157,7 @@ class Calls:
                 return True
 
             try:
-                return self.once(request, patience)
+                return self.once(request, patience, door.last)
             finally:
                 door.close()
 
@@ -226,10 +233,13 @@ class Calls:
             except BackendError as error:
                 raise self.error(doing, error) from error
 
-    def once(self, request: Callable[[], T], patience: Patience) -> T:
-        """Do one request of the backend, within the time that one try may take. Raises what the backend raises."""
+    def once(self, request: Callable[[], T], patience: Patience, last: Callable[[], float | None] | None = None) -> T:
+        """Do one request of the backend, within the time that one try may take. Raises what the backend raises.
+
+        `last`: when something of its answer came.
+        """
         self._interrupt()
-        return self.seams.in_time(request, patience.one_try())
+        return self.seams.in_time(request, patience.one_try(last))
 
 
 class _ShutError(Exception):
@@ -239,14 +249,21 @@ class _ShutError(Exception):
 class _Door:
     """What one try's bytes go through, until it is shut."""
 
-    def __init__(self, take: Take) -> None:
+    def __init__(self, take: Take, clock: Callable[[], float]) -> None:
         self._take, self._open, self._lock = take, True, threading.Lock()
+        self._clock = clock
+        self._last: float | None = None
+
+    def last(self) -> float | None:
+        """When something has come through."""
+        return self._last
 
     def take(self, data: memoryview) -> None:
         """Hand on what has come."""
         with self._lock:
             if not self._open:
                 raise _ShutError
+            self._last = self._clock()
             self._take(data)
 
     def close(self) -> None:
@@ -265,10 +282,12 @@ class Patience:
         interrupt: Callable[[], None],
         grace: Callable[[], float | None],
         transfer: float,
+        share: int = 1,
     ) -> None:
-        """`transfer`: seconds that the request's bytes may take on a slow line."""
+        """`transfer`: seconds that the request's bytes may take on a slow line, if they have it to themselves and not
+        to `share` with so many requests."""
         self._seams, self._budget, self._interrupt, self._grace = seams, budget, interrupt, grace
-        self._transfer = transfer
+        self._alone, self._transfer = transfer, transfer * share
         self._began = seams.clock()
         self._tries, self._paused = 1, 0.0
 
@@ -277,8 +296,11 @@ class Patience:
         """For messages: how often and how long it was tried."""
         return f"tried {self._tries} times in {self._seams.clock() - self._began:.0f} s"
 
-    def one_try(self) -> Callable[[], float]:
-        """Begin one try: gives a function that says how many seconds of it are left, and lets a stop order through."""
+    def one_try(self, last: Callable[[], float | None] | None = None) -> Callable[[], float]:
+        """Begin one try: gives a function that says how many seconds of it are left, and lets a stop order through.
+
+        `last` says when something of the answer came: one that falls silent isn't waited for as long as a slow one.
+        """
         start = self._seams.clock()
         most = max(_SHORTEST_TRY, min(self._budget.answer + self._transfer, self._left()))
 
@@ -286,6 +308,8 @@ class Patience:
             self._interrupt()
             waited = self._seams.clock() - start
             left = most - waited
+            if last is not None:
+                left = min(left, (last() or start) + self._budget.answer + self._alone - self._seams.clock())
             if (grace := self._grace()) is not None:
                 left = min(left, grace - _LAST_WORDS)
                 if self._transfer <= self._budget.answer:  # else it has one chance, and needs all the time there is

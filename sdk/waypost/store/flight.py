@@ -38,7 +38,7 @@ class _Flight:
     def __init__(self, calls: Calls, deal: Deal) -> None:
         self._deal = deal
         self._width = Width(calls.seams.clock)
-        self._calls = calls.beside(self._check, self._width.throttled)
+        self._calls = calls.beside(self._check, self._width.throttled, lambda: self._width.now)
         self._pool = calls.seams.pool(MOST, "waypost-fetch")
         self._flying: dict[Future[None], int] = {}
         self._given_up = False

@@ -232,7 +232,7 @@ class _Flight:
     def __init__(self, calls: Calls, sizes: Sizes, chunk: int) -> None:
         most = max(1, min(width.MOST, sizes.memory // chunk - 1))
         self._width = Width(calls.seams.clock, min(_START, most), most)
-        self._calls = calls.beside(self._check, self._width.throttled)
+        self._calls = calls.beside(self._check, self._width.throttled, lambda: self._width.now)
         self._clock, self._sizes = calls.seams.clock, sizes
         self._buffers = Buffers(sizes.memory)
         self._pool = calls.seams.pool(most, "waypost-pack")

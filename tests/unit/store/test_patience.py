@@ -107,6 +107,29 @@ def test_a_transfer_gets_the_time_that_its_bytes_need() -> None:
     assert 100.0 < setting.world.time <= 201.0
 
 
+def test_one_of_several_transfers_gets_the_time_that_its_share_of_the_line_needs() -> None:
+    setting = Setting(hangs=True, chance=1.0)
+    calls = setting.calls.beside(lambda: None, lambda: None, lambda: 4)
+    with pytest.raises(StorageError):
+        calls.put("write a pack to", "packs/x", bytes(100 * SLOWEST))
+    assert 415.0 <= setting.pauses[0] < 416.0
+
+
+def test_an_answer_that_goes_on_is_waited_for_and_one_that_falls_silent_is_not() -> None:
+    setting, came = Setting(), list[float]()
+    patience = setting.calls.beside(lambda: None, lambda: None, lambda: 4).patience(100 * SLOWEST)
+    left = patience.one_try(lambda: came[-1] if came else None)
+    assert left() == 115.0, "nothing came: not four times as long"
+    for _ in range(3):
+        setting.world.sleep(100.0)
+        came.append(setting.world.time)
+        assert left() == 115.0
+    setting.world.sleep(100.0)
+    assert left() == 15.0, "it fell silent"
+    came.append(setting.world.time)
+    assert left() == 15.0, "not for ever: it had all the time that its share of a slow line needs"
+
+
 def test_a_large_transfer_that_fails_at_once_is_not_repeated_any_longer() -> None:
     setting = Setting(UnreachableError("500"), chance=1.0)
     fail(setting, size=100 * SLOWEST)
