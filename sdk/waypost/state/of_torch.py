@@ -23,6 +23,11 @@ def array_of(torch: Any, value: Any, name: str) -> Array:
         raise refused(name, "a tensor on the device 'meta'", "it has no elements to keep")
     tensor = value.detach()
     shape = tuple(tensor.shape)
+    start = _start(tensor)
+    if start is None and tensor.numel() and type(tensor) not in (torch.Tensor, torch.nn.Parameter):
+        raise refused(
+            name, f"a {type(tensor).__name__} without memory of its own", "save the tensors that it is made of"
+        )
 
     def gather(view: memoryview) -> None:
         if view:
@@ -33,24 +38,35 @@ def array_of(torch: Any, value: Any, name: str) -> Array:
             tensor.copy_(torch.frombuffer(view, dtype=tensor.dtype).view(shape))
 
     plain = (
-        tensor.device.type == "cpu"
+        (start is not None or not tensor.numel())
+        and tensor.device.type == "cpu"
         and tensor.is_contiguous()
         and not tensor.is_conj()
         and not tensor.is_neg()
         and dtypes.NATIVE_IS_LITTLE
     )
-    identity = ("torch", str(tensor.device), tensor.data_ptr(), str(tensor.dtype), shape, tuple(tensor.stride()))
+    lazily = (tensor.is_conj(), tensor.is_neg())  # what stands there is read as something else
+    identity = ("torch", str(tensor.device), start, str(tensor.dtype), shape, tuple(tensor.stride()), lazily)
     return Array(
         dtype,
         shape,
         "torch",
         value,
-        address=tensor.data_ptr() if plain else None,
+        address=start or 0 if plain else None,
         gather=None if plain else gather,
         scatter=None if plain else scatter,
         writable=True,
-        identity=identity if tensor.numel() else None,
+        identity=None if start is None else identity,
     )
+
+
+def _start(tensor: Any) -> int | None:
+    """Where the elements begin; None where there are none, or no memory that is the tensor's own (a wrapper around
+    other tensors, some devices): such tensors say 0, all of them."""
+    try:
+        return tensor.data_ptr() or None if tensor.numel() else None
+    except RuntimeError:
+        return None
 
 
 def empty(torch: Any, tensor: Tensor) -> Any:

@@ -6,6 +6,7 @@ Arguments: the store's URI. It fails by an assertion.
 from __future__ import annotations
 
 import sys
+from typing import Any
 
 import torch
 
@@ -15,7 +16,12 @@ import waypost
 def tensors() -> dict[str, torch.Tensor]:
     """Of every element type, layout and size that a program may have, two of them one."""
     base = torch.randn(64, 64)
+    complex_base = torch.tensor([1 + 2j, 3 - 4j], dtype=torch.complex64)
     return {
+        "complex base": complex_base,
+        "conjugated beside its base": complex_base.conj(),
+        "imaginary": complex_base.imag,
+        "imaginary and negated": complex_base.conj().imag,
         "base": base,
         "tied": base,
         "transposed": base.t(),
@@ -57,8 +63,26 @@ def arrays_come_back(store: waypost.Checkpoints) -> None:
     assert all(found.state[name] is there[name] and same(there[name], state[name]) for name in state)
 
 
+class Wrapper(torch.Tensor):  # type: ignore[misc]  # torch is no package of the type checker's
+    """As quantized weights are: around other tensors, without memory of its own."""
+
+    @staticmethod
+    def __new__(cls, inner: torch.Tensor) -> Any:
+        return torch.Tensor._make_wrapper_subclass(cls, inner.shape, dtype=inner.dtype)
+
+    def __init__(self, inner: torch.Tensor) -> None:
+        self.inner = inner
+
+    @classmethod
+    def __torch_dispatch__(cls, function: Any, types: Any, arguments: Any = (), named: Any = None) -> Any:
+        if function is torch.ops.aten.detach.default:
+            return cls(arguments[0].inner)
+        raise NotImplementedError(str(function))
+
+
 def what_has_no_elements_is_refused(store: waypost.Checkpoints) -> None:
-    for value in (torch.eye(3).to_sparse(), torch.empty(3, device="meta"), torch.zeros(2, dtype=torch.complex128)):
+    sparse, nowhere = torch.eye(3).to_sparse(), torch.empty(3, device="meta")
+    for value in (sparse, nowhere, torch.zeros(2, dtype=torch.complex128), Wrapper(torch.ones(3))):
         try:
             store.save({"x": value})
         except waypost.ConfigurationError:
