@@ -121,7 +121,8 @@ def remove(journal: Journal, sequence: int, spared: Spared) -> Iterator[None]:
     except DamagedError as damage:
         logger.warning("checkpoint %d was pruned, and what it leaves can't be found: %s", sequence, damage)
         return
-    for key_of_object in sorted(objects):
+    # the manifest last: begun anew, this has to find out from it what else is to go
+    for key_of_object in sorted(objects, key=lambda one: (one.startswith(keys.MANIFESTS), one)):
         if name_of(key_of_object) not in spared:
             calls.delete("delete a pruned checkpoint of", key_of_object)
             yield
