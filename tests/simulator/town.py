@@ -136,8 +136,13 @@ def _one_after_the_other(actions: Sequence[Callable[[], None]]) -> None:
 
 
 def content(generation: int, times: int) -> Files:
-    """What is saved: one part alternates, so that content pruned long ago comes back, and one is always the same."""
-    return (b"oddoddod" * times if generation % 2 else b"eveneven" * times, b"the same" * times)
+    """What is saved: one part alternates, so that content pruned long ago comes back, one is always the same, and one
+    is new in most: it stands in no other's packs, so that damage leaves an earlier checkpoint whole."""
+    return (
+        b"oddoddod" * times if generation % 2 else b"eveneven" * times,
+        b"the same" * times,
+        b"%8d" % (generation - generation % 3) * times,
+    )
 
 
 def restored(calls: Calls, entry: Checkpoint, manifest: Manifest) -> Files:
