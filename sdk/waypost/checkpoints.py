@@ -291,10 +291,10 @@ class Checkpoints:
 
         `into`, a state with the same names, puts the elements into the arrays that stand there (on their device), and
         the state that comes back holds these; numbers and texts can't be changed in place and are only in what comes
-        back. Names, element types and shapes are compared before anything is written. Every chunk is verified before a
-        byte of it is written, but an error on the way (storage, damage without an older checkpoint to fall back to,
-        StopRequested) leaves **some arrays old, some new, one in parts**: don't compute with them then. Without `into`
-        nothing is handed out but a whole state.
+        back. Names, element types and shapes are compared before anything is written. All of it is verified when this
+        returns, and not before: an error on the way (storage, damage without an older checkpoint to fall back to,
+        StopRequested) leaves **some arrays old, some new, some in parts or wrong**: don't compute with them then.
+        Without `into` nothing is handed out but a whole state.
 
         `select`: the name of a part, keys joined by dots ("model", "model.layer1"), or several: the rest is neither
         fetched nor returned. It leads through mappings, not into lists. `into` then has that part only.

@@ -1,7 +1,8 @@
 """Is everything there that should be? Every number of the log, every live checkpoint byte for byte.
 
 Nothing is repaired: what is missing can't be made again. But something that deletes from the store (an expiry rule, a
-clean-up by hand) is best noticed before a restore needs what it took. One entry and one pack are in memory at a time.
+clean-up by hand) is best noticed before a restore needs what it took. One entry is in memory at a time, and of packs
+what a restore holds.
 """
 
 from __future__ import annotations
