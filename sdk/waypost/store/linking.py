@@ -32,12 +32,10 @@ def linked(content: Content, source: str | os.PathLike[str]) -> Content | None:
     parent = os.path.dirname(os.path.realpath(os.fsencode(source)))
     try:
         _remove_leftovers(parent)
-        folder = tempfile.mkdtemp(prefix=LINKS, dir=parent)
+        folder, lock = _own_folder(parent)
     except OSError:
         return None
-    lock = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
-        fcntl.flock(lock, fcntl.LOCK_EX)
         places = [_link(place, folder, index) for index, place in enumerate(content.places)]
     except FileNotFoundError:
         _remove(folder, lock)
@@ -49,6 +47,21 @@ def linked(content: Content, source: str | os.PathLike[str]) -> Content | None:
         _remove(folder, lock)
         raise
     return dataclasses.replace(content, places=places, lasting=True, release=lambda: _remove(folder, lock))
+
+
+def _own_folder(parent: bytes) -> tuple[bytes, int]:
+    """A new folder, and the descriptor that locks it. Raises OSError."""
+    while True:
+        folder = tempfile.mkdtemp(prefix=LINKS, dir=parent)
+        with contextlib.suppress(FileNotFoundError):  # before it was locked, another snapshot took it for a dead one's
+            lock = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX)
+                os.stat(folder)
+            except BaseException:
+                os.close(lock)
+                raise
+            return folder, lock
 
 
 def _link(place: object, folder: bytes, index: int) -> bytes | None:

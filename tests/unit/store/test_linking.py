@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import tempfile
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -143,3 +144,21 @@ def test_a_file_that_has_gone_is_pythons_own_error(folder: Path) -> None:
     with pytest.raises(FileNotFoundError):
         linked(content, folder)
     assert leftovers(folder) == []
+
+
+def test_a_folder_that_another_snapshot_took_for_a_dead_ones_is_made_anew(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make, made = tempfile.mkdtemp, list[str]()
+
+    def made_and_gone(**named: Any) -> Any:
+        made.append(make(**named))
+        if len(made) == 1:
+            os.rmdir(made[0])
+        return made[-1]
+
+    monkeypatch.setattr(tempfile, "mkdtemp", made_and_gone)
+    content = linked(sources.look(folder), folder)
+    assert content is not None
+    assert len(made) == 2
+    content.close()
