@@ -173,7 +173,7 @@ class Mover:
                 process.send(Grace(time.monotonic() + left))
             if urgency is Urgency.IDLE and hunger.starves():
                 self._least = Urgency.POLITE
-            if (now := self._wanted(calls)) != urgency:
+            if (now := self._wanted(calls)) > urgency:  # never down: it may not come up again
                 urgency = now
                 process.send(Heed(urgency))
             message = process.receive(SLICE_SECONDS)
