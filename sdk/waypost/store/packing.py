@@ -42,6 +42,9 @@ class Sizes:
     """A pack holds at most so much."""
     memory: int = keys.PACKS_IN_MEMORY
     """All packs that are being filled or sent, together."""
+    whole: int = 0
+    """Bytes of the whole that a content is a part of: it decides how large chunks are, so that those of a file that is
+    sent alone are those that were sent with all others."""
 
 
 SIZES: Final = Sizes()
@@ -77,7 +80,7 @@ def pack_content(
     Those packs of the manifest that carry this upload's name are in the store when this returns, and are named by
     nobody. Raises StorageError, OSError when the content can't be read; what was sent is given up then.
     """
-    chunk = _chunk_size(content.size, sizes)
+    chunk = _chunk_size(max(content.size, sizes.whole), sizes)
     sizes = dataclasses.replace(sizes, pack=min(sizes.pack, max(content.size, 1)))
     with _Flight(calls, sizes, chunk) as flight:
         packing = _Packing(flight, upload, chunk, held)

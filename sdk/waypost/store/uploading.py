@@ -93,7 +93,8 @@ class Uploads:
             nodes=[content.nodes[index] for index in changed],
             places=[content.places[index] for index in changed],
         )
-        packed = self.packer(rest, self._calls, upload, self._sizes, held)
+        sizes = dataclasses.replace(self._sizes, whole=content.size)
+        packed = self.packer(rest, self._calls, upload, sizes, held)
         self._unnamed |= {pack.name for pack in packed.packs if keys.upload_of(pack.name) == upload}
         rows = dict(zip(changed, packed.chunks, strict=True))
         packs, indexes = list(packed.packs), {pack.name: index for index, pack in enumerate(packed.packs)}

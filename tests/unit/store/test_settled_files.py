@@ -14,7 +14,7 @@ import pytest
 from tests.unit.store.stepped import Process, SteppedBackend
 from tests.unit.store.test_incremental import data, sent
 from waypost.checkpoints import Checkpoints
-from waypost.store import settled
+from waypost.store import packing, settled
 from waypost.store.packing import Sizes
 from waypost.store.settled import SETTLES_AFTER, Settled
 from waypost.store.sources import Content, look
@@ -84,6 +84,21 @@ def test_what_is_as_it_was_is_not_read_and_comes_back(
     assert restored(process, tmp_path) == {"a": data(1, 2), "b": data(4), "c": b""}
     process.save(str(disk))
     assert restored(process, tmp_path) == {"a": data(1, 2), "b": data(4), "c": b""}
+
+
+def test_a_file_that_grew_is_cut_as_the_whole_was(
+    process: Process, disk: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The more there is the larger are the chunks; the one file that has to be read is much less than all."""
+    monkeypatch.setattr(packing, "_CHUNK", 100)
+    monkeypatch.setattr(packing, "_MOST_CHUNKS", 10)
+    write(disk, a=data(1, 2, 3), b=data(4, 5, 6))
+    process.save(str(disk))
+    before = set(process.backend.packs())
+    write(disk, b=data(4, 5, 6, 7))
+    process.save(str(disk))
+    fresh = [key for key in process.backend.packs() if key not in before]
+    assert sum(len(process.backend.objects[key]) for key in fresh) < 2000
 
 
 def rewritten_with_its_old_time(path: Path) -> None:
