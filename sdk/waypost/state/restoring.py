@@ -160,6 +160,16 @@ class _Existing:
         for name, leaf in wanted.items():
             if (problem := self._difference(name, tensors[leaf.tensor])) is not None:
                 raise ConfigurationError(f"can't restore the state of {label} into what was given: {name!r} {problem}")
+        tied: dict[object, Leaf] = {}
+        for name, leaf in wanted.items():
+            if (identity := self._arrays[name].identity) is None:
+                continue
+            other = tied.setdefault(identity, leaf)
+            if other.tensor != leaf.tensor:
+                raise ConfigurationError(
+                    f"can't restore the state of {label} into what was given: {other.name!r} and {name!r} are one "
+                    "there, and two in the checkpoint"
+                )
         for name in self._arrays:
             if name not in wanted:
                 raise ConfigurationError(

@@ -133,6 +133,10 @@ def _tensor(name: str, value: object, base: int, size: int) -> Tensor:
         raise ValueError(f"{name!r} has the unknown element type {value['dtype']!r}")
     if not _lengths(shape, _MAX_DIMENSIONS) or not _lengths(offsets, 2) or len(offsets) != 2:
         raise ValueError(f"{name!r} has a malformed shape or place")
+    if dtype.size * math.prod(length for length in shape if length) >= 2**63:
+        raise ValueError(
+            f"{name!r} has a shape that no memory could hold"
+        )  # whoever makes it fails, also if it is empty
     start, end = offsets
     if end - start != dtype.size * math.prod(shape) or base + end > size:
         raise ValueError(f"the place of {name!r} isn't as large as its shape, or lies outside")

@@ -56,6 +56,7 @@ HOSTILE: dict[str, Any] = {
     "a truth value as length": {"a": entry(shape=[True])},
     "a shape that is a number": {"a": entry(shape=1)},
     "a shape that overflows": {"a": entry(shape=[2**62, 4])},
+    "a shape of nothing that overflows": {"a": entry(start=0, end=0, shape=[0, 2**62, 2**62]), "b": entry()},
     "a number of 5000 digits": b'{"a":{"dtype":"F32","shape":[' + b"1" * 5000 + b'],"data_offsets":[0,4]}}',
     "very many dimensions": {"a": entry(shape=[1] * 65)},
     "a place too small": {"a": entry(end=3)},

@@ -102,6 +102,17 @@ def test_the_first_difference_is_named_and_nothing_is_written(
             assert not values.any()
 
 
+def test_one_array_in_two_places_takes_no_two_tensors(store: Checkpoints) -> None:
+    state = {"a": numpy.ones(3, "f4"), "b": numpy.full(3, 2, "f4"), "c": numpy.full(3, 3, "f4")}
+    there = numpy.zeros(3, "f4")
+    with pytest.raises(ConfigurationError, match="'a' and 'b' are one there, and two in the checkpoint"):
+        through(store, state, into={"a": there, "b": there, "c": numpy.zeros(3, "f4")})
+    assert not there.any()
+    tied = {"a": state["a"], "b": state["a"]}
+    through(store, tied, into={"a": there, "b": there})
+    assert there.all()
+
+
 def test_a_part_can_be_selected_and_nothing_else_is_fetched() -> None:
     backend = SteppedBackend()
     with Checkpoints(attempt=1, backend=backend) as store:
