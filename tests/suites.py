@@ -63,12 +63,13 @@ FAST = pytest_suite("unit", 4 * MINUTE, "-m", "not deep")
 UNIT = pytest_suite("unit", 20 * MINUTE)
 BUILD = Suite("build", (sys.executable, "-m", "tests.cluster", "build"), 40 * MINUTE)
 OF_THE_API = pytest_suite("api", 20 * MINUTE, folders=("integration/operator", "integration/chart"))
-OF_THE_STORE = pytest_suite("store", 20 * MINUTE, folders=("integration/store", "integration/sdk", "integration/bench"))
+OF_THE_STORE = pytest_suite("store", 20 * MINUTE, folders=("integration/store", "integration/sdk"))
+OF_THE_BENCH = pytest_suite("bench", 20 * MINUTE, folders=("integration/bench",))
 E2E = pytest_suite("e2e", 30 * MINUTE, "-m", "not matrix")
 MATRIX = dataclasses.replace(pytest_suite("e2e", 30 * MINUTE, "-m", "matrix"), name="matrix")
 MUTANTS = Suite("mutants", (sys.executable, "-m", "tests.mutants"), 20 * MINUTE)
 
-TEST: Plan = (((BUILD, OF_THE_API), (OF_THE_STORE,), (UNIT,)), ((E2E,),))
+TEST: Plan = (((BUILD, OF_THE_API), (OF_THE_STORE,), (UNIT, OF_THE_BENCH)), ((E2E,),))
 PLANS: dict[str, Plan] = {"fast": (((FAST,),),), "test": TEST, "all": (*TEST, ((MATRIX,),), ((MUTANTS,),))}
 
 

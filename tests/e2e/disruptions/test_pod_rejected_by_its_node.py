@@ -6,12 +6,15 @@ the node has room, the next attempt runs.
 
 from __future__ import annotations
 
+import pytest
+
 from tests.e2e.disruptions.trio import DEAF, EXITS, NO_EXIT_CODES, SAVES, Json, Judged, Traces, Trio
 from tests.e2e.scene import Scene
 from tests.e2e.stage import IMAGE
 from tests.e2e.tasks import quick
 from waypost.contract import Outcome
 
+pytestmark = pytest.mark.matrix
 WAIT_SECONDS = 15
 """The backoff after the rejection: time enough to make room."""
 NEEDS: dict[str, tuple[str, Json]] = {
