@@ -331,8 +331,8 @@ class Checkpoints:
 
         `immutable=True` promises that the files at the path are never written to again, only replaced by others or
         removed: then `save` makes hard links beside the source where it can, in place of a copy, and returns in the
-        time of a link for each file. A file that is written to all the same is noticed, and this save fails with
-        OSError (EBUSY).
+        time of a link for each file. This save fails with OSError (EBUSY) for a file whose size or modification time
+        shows that it was written to all the same (a mapping's writes may show in neither).
 
         In a group every rank saves, with the same step; metrics and metadata are those of rank 0. No save is superseded
         there: each waits for the one before, and it fails, in all ranks, when one rank doesn't take part.

@@ -2,10 +2,10 @@
 
 A link keeps the bytes of a file that the program replaces (writes anew and renames over the old one) or removes, but
 not of one that it writes to in place. Nothing tells the two kinds of program apart beforehand, so links are made only
-where the caller has promised that these files are never written to again. The promise is checked, not believed: when a
-file is read, and once more behind that, size and modification time have to be what they were, or the save fails (EBUSY)
-and there is no mixture. (The change time says nothing here: it moves with the number of links, so whenever the
-program replaces a file.)
+where the caller has promised that these files are never written to again. The promise is checked as far as it can be:
+when a file is read, and once more behind that, size and modification time have to be what they were, or the save fails
+(EBUSY). A write through a mapping, or within the same tick of the kernel's clock, may show in neither. (The change time
+says nothing here: it moves with the number of links, so whenever the program replaces a file.)
 
 Links can only be made in the same file system, so they stand in a folder beside the source. It is locked while it is in
 use; what a killed program left is removed by the next snapshot there.
