@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 import hashlib
 import os
 import time
@@ -55,6 +56,15 @@ def test_ranges_and_parts_are_cut_where_they_were_asked_for(store: S3Store, runn
     for start, end in [(0, 1), (5 * MIB - 3, 5 * MIB + 9), (4 * MIB, 16 * MIB), (len(content) - 5, len(content))]:
         assert bytes(obstore.get_range(store, "large", start=start, end=end)) == content[start:end]
     assert obstore.head(store, "large")["size"] == len(content)
+
+
+def test_a_presigned_address_needs_nothing_else(store: S3Store, running: Sink) -> None:
+    obstore.put(store, "signed", b"content", use_multipart=False)
+    address = obstore.sign(store, "GET", "signed", datetime.timedelta(minutes=1))
+    assert "X-Amz-Signature" in address
+    with urllib.request.urlopen(urllib.request.Request(address, headers={"Range": "bytes=2-4"}), timeout=30) as answer:
+        assert answer.read() == b"nte"
+    assert running.counts().requests == {"PutObject": 1, "GetObject": 1}
 
 
 def test_a_put_if_absent_is_refused_the_second_time(store: S3Store, running: Sink) -> None:

@@ -112,9 +112,13 @@ func (s *server) route(r *http.Request, name, key string) (string, operation) {
 	}
 }
 
-// plain drops what clients add to say which operation they mean.
+// plain drops what clients add to say which operation they mean, and the signature of a presigned URL.
 func plain(query url.Values) url.Values {
-	query.Del("x-id")
+	for name := range query {
+		if name == "x-id" || strings.HasPrefix(name, "X-Amz-") {
+			query.Del(name)
+		}
+	}
 	return query
 }
 
