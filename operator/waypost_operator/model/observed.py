@@ -34,11 +34,22 @@ class CreateRefusal:
     """Refusals in a row for this attempt and generation, this one included."""
     namespace_terminating: bool = False
     """No pod can be created here any more, ever: the namespace is being deleted."""
+    resource_version: str = ""
+    """`metadata.resourceVersion` of the task as it was when the create was refused."""
 
     @property
     def permanent(self) -> bool:
         """400 and 422 speak about the template itself: only the user can mend it."""
         return self.code in (400, 422)
+
+    def is_news(self, task_version: str) -> bool:
+        """Whether nothing has been written to the task since; `task_version` is its resourceVersion now.
+
+        Two leaders (one that doesn't know yet that it leads no more) may be refused for different reasons. Each says
+        so once for each of its refusals: if either corrected the other's words whenever it saw them, both would write
+        without a pause.
+        """
+        return self.resource_version == task_version
 
     @classmethod
     def after(
@@ -56,7 +67,8 @@ class CreateRefusal:
         generation = int(mapping(task, "metadata").get("generation", 0))
         same = previous is not None and (previous.attempt, previous.generation) == (attempt, generation)
         count = previous.count + 1 if same and previous is not None else 1
-        return cls(attempt, generation, code, message, at, count, NAMESPACE_TERMINATING in causes)
+        version = str(mapping(task, "metadata").get("resourceVersion", ""))
+        return cls(attempt, generation, code, message, at, count, NAMESPACE_TERMINATING in causes, version)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -31,6 +31,8 @@ FOREGROUND, ORPHAN = "foregroundDeletion", "orphan"
 """Kubernetes' own finalizers: the garbage collector deletes the task's pods before it goes, or makes them nobody's."""
 NO_ATTEMPT = 0
 """In a refused create: it was the clean-up pod's."""
+REFUSED = "the API server refuses the clean-up pod for now: "
+"""How a message begins that tells of a refused create."""
 
 
 def remains(observed: Observed) -> Decision:
@@ -199,11 +201,14 @@ def _refused(s: Situation, record: Cleanup, end: datetime) -> Decision | None:
     refusal = s.observed.create_refusal
     if refusal is None or refusal.attempt != NO_ATTEMPT:
         return None
-    message = f"the API server refuses the clean-up pod for now: {refusal.message}"
+    message = f"{REFUSED}{refusal.message}"
     again = refusal.at + seconds(retry_delay(refusal))
     if s.now >= again:  # whatever stands in status: a rival leader may have said there what it was told
         return None
-    return _told(s, record, message) or Decision(Wait(), message, _until(s, min(again, end)))
+    wait = Decision(Wait(), message, _until(s, min(again, end)))
+    if record.message.startswith(REFUSED) and not refusal.is_news(s.observed.resource_version):
+        return wait
+    return _told(s, record, message) or wait
 
 
 def _create(s: Situation, record: Cleanup, end: datetime) -> Decision:

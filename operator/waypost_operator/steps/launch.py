@@ -175,12 +175,14 @@ def _still_invalid(s: Situation) -> Decision | None:
 
 
 def _not_created(s: Situation, reason: ConditionReason, message: str) -> Decision | None:
-    """Write down why the pod can't be created, once per reason and message."""
+    """Write down why the pod can't be created, once per reason and message; other words only when they are news."""
     message = message[:4096]
-    present = s.status.condition(ConditionType.POD_CREATED)
-    said = present is not None and (present.reason, present.message) == (reason, message)
+    present, refusal = s.status.condition(ConditionType.POD_CREATED), s.observed.create_refusal
+    said = present is not None and (present.status, present.reason) == ("False", reason)
     if said and present is not None and present.observed_generation == s.observed.generation:
-        return None
+        news = refusal is None or refusal.is_news(s.observed.resource_version)
+        if present.message == message or not news:
+            return None
     status = s.with_condition(s.status, ConditionType.POD_CREATED, False, reason, message)
     status = s.with_condition(status, ConditionType.PROGRESSING, False, reason, message)
     invalid = reason is ConditionReason.TEMPLATE_INVALID

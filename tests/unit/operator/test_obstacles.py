@@ -6,7 +6,7 @@ from datetime import timedelta
 
 import pytest
 
-from tests.unit.operator.runtime import Runtime
+from tests.unit.operator.rivals import refused_differently, work_beside_each_other
 from tests.unit.operator.server import START
 from tests.unit.operator.story import Story, document
 from tests.unit.operator.tasks import STORE, task
@@ -64,19 +64,27 @@ def test_a_refusal_for_now_is_retried_with_growing_waits_and_uses_no_budget(code
 
 def test_a_refused_create_is_retried_in_time_although_a_rival_leader_keeps_saying_something_else() -> None:
     story = Story()
-    rival = Runtime(story.world)
-    for operator, words in ((story.operator, "exceeded quota"), (rival, "etcd is too slow")):
-        story.world.refuse_creates = (500, words)
-        while operator.refusal is None:
-            operator.watch()
-            operator.step()
+    rival = refused_differently(story)
     story.world.refuse_creates = None
-    for _ in range(15):
-        for operator in (story.operator, rival):
-            operator.watch()
-            operator.step()
-        story.world.now += timedelta(seconds=0.1)
+    work_beside_each_other(story, rival, seconds=1.5)
     assert story.pods == ["train-1"]
+
+
+def test_leaders_that_are_refused_for_different_reasons_do_not_correct_each_other() -> None:
+    story = Story()
+    rival = refused_differently(story)
+    told = work_beside_each_other(story, rival, seconds=0.9)
+    assert told == [], "each said it once, and nothing was refused anew"
+    assert "etcd is too slow" in story.condition("PodCreated")["message"]
+
+
+def test_a_refusal_in_other_words_is_told_when_it_is_news() -> None:
+    story = Story()
+    story.world.refuse_creates = (500, "exceeded quota")
+    story.settle()
+    story.world.refuse_creates = (500, "etcd is too slow")
+    story.pass_time(seconds=1.5)
+    assert "etcd is too slow" in story.condition("PodCreated")["message"]
 
 
 def test_a_stranger_s_pod_of_our_name_is_said_once_and_asked_for_again_only_now_and_then() -> None:
