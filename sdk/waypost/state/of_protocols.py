@@ -43,10 +43,13 @@ def array_of(value: Any, name: str) -> Array | None:
 
     Raises ConfigurationError for one whose elements can't be kept or reached.
     """
+    withheld: Exception | None = None
     try:
         view = memoryview(value)
     except TypeError:
         pass
+    except (BufferError, ValueError) as error:  # it has one, and doesn't give it: by another protocol it may
+        withheld = error
     else:
         return _of_buffer(value, view, name)
     if hasattr(value, "__cuda_array_interface__"):
@@ -56,6 +59,10 @@ def array_of(value: Any, name: str) -> Array | None:
         return _of_interface(value, interface, name)
     if hasattr(value, "__dlpack__") and hasattr(value, "__dlpack_device__"):
         return _of_dlpack(value, name)
+    if withheld is not None:
+        raise refused(
+            name, f"a {type(value).__name__} that doesn't give its buffer ({withheld})", "save a copy of its elements"
+        ) from withheld
     return None
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import mmap
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,12 @@ from waypost.store import keys
 def store() -> Iterator[Checkpoints]:
     with Checkpoints(attempt=1, backend=SteppedBackend()) as opened:
         yield opened
+
+
+def closed() -> mmap.mmap:
+    made = mmap.mmap(-1, 10)
+    made.close()
+    return made
 
 
 def deep() -> dict[str, Any]:
@@ -57,6 +64,7 @@ REFUSED: dict[str, tuple[Any, str]] = {
     "no UTF-8": ({"\udcff": numpy.ones(1)}, "UTF-8"),
     "too deep": (deep(), "nested more than 100 deep"),
     "endless": (endless(), "or holds itself"),
+    "a buffer that was closed": ({"a": closed()}, "'a' is a mmap that doesn't give its buffer .*closed"),
     "a number of 5000 digits": ({"a": 10**5000}, "too long a number"),
 }
 
