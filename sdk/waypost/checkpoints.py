@@ -360,10 +360,14 @@ class Checkpoints:
         in_place = wait or not (content.copied or content.lasting)
         keeps_turn = in_place or ordinal is not None
         job: Job[CheckpointInfo] = Job(content, number, plain, extra, keeps_turn, ordinal)
-        writing.saver.submit(job)
         saving = SaveHandle(job.latch)
-        if in_place:
-            job.latch.wait()
+        try:
+            writing.saver.submit(job)
+            if in_place:
+                job.latch.wait()
+        except BaseException:
+            writing.saver.withdraw(job)
+            raise
         if wait:
             saving.result()
             self._voice.after_commit()

@@ -89,6 +89,8 @@ class Job(Generic[T]):
     """Never superseded: somebody waits for it, other ranks save with it, or its entry is on its way."""
     ordinal: int | None = None
     """In a group: which of the calls that its ranks make together this is."""
+    queued: bool = False
+    """Whether the worker will come to it."""
     latch: Latch[T] = dataclasses.field(default_factory=Latch)
     _taken: threading.Lock = dataclasses.field(default_factory=threading.Lock)
 
@@ -127,16 +129,27 @@ class Saver(Generic[T]):
         self._newest = job
         older, self._replaceable = self._replaceable, None if job.keeps_turn else job
         self._worker.put(functools.partial(self._upload, job))
+        job.queued = True
         if older is not None and older.take():
             _supersede(older)
 
-    def displace(self) -> bool:
-        """Supersede the save that waits, if one does: whether its memory has become free for a newer one."""
+    def displace(self) -> None:
+        """Supersede the save that waits, if one does: its memory becomes free for a newer one."""
         older, self._replaceable = self._replaceable, None
-        if older is None or not older.take():
-            return False
-        _supersede(older)
-        return True
+        if older is not None and older.take():
+            _supersede(older)
+
+    def withdraw(self, job: Job[T]) -> None:
+        """The caller was interrupted: what it may change now isn't committed, unless all of it was read before.
+
+        A save that was made safe to change goes on, if it has come into the queue.
+        """
+        changes = not (job.content.copied or job.content.lasting)
+        if (changes or not job.queued) and job.take():
+            job.latch.seen = True
+            _supersede(job, "its caller was interrupted before its upload began")
+        elif changes:
+            job.latch.seen = job.content.withdrawn = True
 
     def urgency(self) -> Urgency:
         """How much the upload under way may take from the program. From any thread."""
@@ -147,8 +160,11 @@ class Saver(Generic[T]):
     def give_way(self) -> None:
         """Raise SupersededError when the machine is being taken away, and the newest save waits for its turn.
 
-        To be called while a job uploads, in the worker: there may be time for one of the two.
+        To be called while a job uploads, in the worker: there may be time for one of the two. Also for one whose caller
+        was interrupted, if it is read in place.
         """
+        if self._current is not None:
+            self._current.content.require_kept()
         if self._current is not None and not self._current.keeps_turn and self._is_followed() and self._stopping():
             raise SupersededError("a newer save took this one's place when the stop order came")
 
@@ -239,6 +255,6 @@ class Saver(Generic[T]):
                 latch.seen = True
 
 
-def _supersede(job: Job[T]) -> None:
+def _supersede(job: Job[T], why: str = "a newer save took this one's place before its upload began") -> None:
     job.content.close()
-    job.latch.set(error=SupersededError("a newer save took this one's place before its upload began"))
+    job.latch.set(error=SupersededError(why))

@@ -22,7 +22,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import Final, Protocol
 
-from waypost.errors import ConfigurationError
+from waypost.errors import ConfigurationError, SupersededError
 from waypost.log import logger
 from waypost.store import tree
 from waypost.store.keys import MAX_CHUNK, MIB
@@ -86,6 +86,8 @@ class Content:
     """A private folder that goes with it."""
     lasting: bool = False
     """Whether the program may go on while this is read, although it isn't a copy; a change is noticed and fails it."""
+    withdrawn: bool = False
+    """Whether the program may have begun to change what was to be read in place."""
     release: Callable[[], None] | None = None
     """To be called once, when nothing reads it any more."""
 
@@ -135,6 +137,14 @@ class Content:
                 _require_unchanged(descriptor, place, node)
         finally:
             os.close(descriptor)
+
+    def require_kept(self) -> None:
+        """Raise SupersededError when its caller was interrupted, and may change it.
+
+        To be asked behind the last reading: what was read before the interruption is as it was.
+        """
+        if self.withdrawn:
+            raise SupersededError("its caller was interrupted while it was read in place, and may change it since")
 
     def close(self) -> None:
         """Let go of the content, and remove the private copy. Nothing may read it any more."""

@@ -72,11 +72,13 @@ class Uploads:
     def upload(self, content: Content) -> Uploaded:
         """Upload what doesn't fit into an entry; what was uploaded before and not named is given up.
 
-        Raises StorageError, OSError when the source can't be read, ConfigurationError for too many files.
+        Raises StorageError, OSError when the source can't be read, ConfigurationError for too many files, and
+        SupersededError when what was read in place may have changed meanwhile, its caller being interrupted.
         """
         if content.size <= self._sizes.inline:
             small = _inline(content, self._sizes)
             if small is not None:
+                content.require_kept()
                 self._begin()
                 return small
         return self.describe(self.pack(content))
@@ -95,6 +97,7 @@ class Uploads:
         )
         sizes = dataclasses.replace(self._sizes, whole=content.size)
         packed = self.packer(rest, self._calls, upload, sizes, held)
+        content.require_kept()
         self._unnamed |= {pack.name for pack in packed.packs if keys.upload_of(pack.name) == upload}
         rows = dict(zip(changed, packed.chunks, strict=True))
         packs, indexes = list(packed.packs), {pack.name: index for index, pack in enumerate(packed.packs)}
