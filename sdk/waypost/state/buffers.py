@@ -2,11 +2,15 @@
 
 Fresh memory costs ten times what the copy into it costs, because the system has to find and clear every page. So a
 buffer that was uploaded is kept for the next snapshot, and grows when a state has grown. One is filled while another
-is uploaded, so there are two, and the second one is made when it is first needed. A buffer is lent to one content at a
+is uploaded, so there are two, and the second one is made when it is first needed. A third is for a save that comes
+while one uploads and one waits: without it, the one that waits has to be given up before the newer one is there, and
+that may fail. It is made only where as much again stays free for the program. A buffer is lent to one content at a
 time, and comes back only when that content is closed, which is behind its upload: never while somebody reads it.
 
 The memory has a descriptor (memfd), so that another process can map it. It counts as memory of the container: where
-there isn't as much left, none is taken, and the save reads the state in place.
+there isn't as much left, none is taken, and the save reads the state in place. It goes when the last process lets go of
+it, and a forked one (a data loader's worker) holds all that this one had: so it lets go at once, and what is given back
+is emptied before.
 
 Nothing here takes a lock: a save may come from a signal handler that has interrupted another one.
 """
@@ -18,6 +22,7 @@ import contextlib
 import ctypes
 import mmap
 import os
+import weakref
 from pathlib import Path
 from typing import Final
 
@@ -31,9 +36,9 @@ _SPARE: Final = 64 * MIB
 class Buffer:
     """Memory with a descriptor."""
 
-    def __init__(self, size: int) -> None:
+    def __init__(self, size: int, *, third: bool = False) -> None:
         """Raises OSError when the system has none."""
-        self.size = size
+        self.size, self.third = size, third
         self.descriptor = os.memfd_create("waypost-state", os.MFD_CLOEXEC)
         try:
             os.ftruncate(self.descriptor, size)
@@ -42,12 +47,33 @@ class Buffer:
             os.close(self.descriptor)
             raise
         self.address = ctypes.addressof(ctypes.c_char.from_buffer(self.memory))
+        _made.add(self)
 
     def close(self) -> None:
-        """Give the memory back."""
+        """Give the memory back; whoever still maps it finds zeros there."""
+        if self.descriptor >= 0:
+            os.ftruncate(self.descriptor, 0)
+            os.ftruncate(self.descriptor, self.size)
+        self.let_go()
+
+    def let_go(self) -> None:
+        """This process doesn't need it any more; others may."""
         with contextlib.suppress(BufferError):  # a traceback still shows it to somebody: it goes with that
             self.memory.close()
-        os.close(self.descriptor)
+        descriptor, self.descriptor = self.descriptor, -1
+        if descriptor >= 0:
+            os.close(descriptor)
+
+
+_made: Final[weakref.WeakSet[Buffer]] = weakref.WeakSet()
+
+
+def _let_go_in_child() -> None:
+    for buffer in list(_made):
+        buffer.let_go()
+
+
+os.register_at_fork(after_in_child=_let_go_in_child)
 
 
 class Buffers:
@@ -56,47 +82,51 @@ class Buffers:
     def __init__(self, count: int = COUNT) -> None:
         self._free: collections.deque[Buffer | None] = collections.deque([None] * count)
         """The one used last on top, so that the second is only made when the first is in use."""
+        self._third: collections.deque[Buffer | None] = collections.deque([None])
         self._closed = False
 
     def borrow(self, size: int) -> Buffer | None:
         """A buffer for `size` bytes, to be given back; None when all are in use, or the memory isn't there."""
+        return self._take(self._free, size) or self._take(self._third, size)
+
+    def _take(self, free: collections.deque[Buffer | None], size: int) -> Buffer | None:
         try:
-            found = self._free.pop()
+            found = free.pop()
         except IndexError:
             return None
         if found is not None and found.size >= size:
             return found
+        third = free is self._third
         try:
             if found is not None:
                 found.close()
                 found = None
-            if size > memory_left() - _SPARE:
+            if size * (2 if third else 1) > memory_left() - _SPARE:
                 return None
-            found = Buffer(-(-size // MIB) * MIB)
+            found = Buffer(-(-size // MIB) * MIB, third=third)
         except OSError:
             return None
         else:
             return found
         finally:
             if found is None:
-                self._free.appendleft(None)
+                free.appendleft(None)
 
     def give_back(self, buffer: Buffer) -> None:
         """Nobody reads or writes it any more."""
-        self._free.append(buffer)
+        (self._third if buffer.third else self._free).append(buffer)
         if self._closed:
             self.close()
 
     def close(self) -> None:
         """Give back the memory of those that aren't lent, and of the others when they come back."""
         self._closed = True
-        while True:
-            try:
-                buffer = self._free.pop()
-            except IndexError:
-                return
-            if buffer is not None:
-                buffer.close()
+        for free in (self._free, self._third):
+            while free:
+                with contextlib.suppress(IndexError):
+                    buffer = free.pop()
+                    if buffer is not None:
+                        buffer.close()
 
 
 def memory_left() -> int:

@@ -37,16 +37,17 @@ class Plan:
     placed: list[tuple[Tensor, Array]]
 
 
-def content_of(state: Mapping[Any, Any], buffers: Buffers, displace: Callable[[], bool]) -> Content:
+def content_of(state: Mapping[Any, Any], buffers: Buffers, displace: Callable[[], object]) -> Content:
     """A copy of the state, or the state in place, with a warning, where no memory for a copy is to be had.
 
-    `displace` gives up a save that waits behind another one, and with it its buffer: whether there was one. Raises
-    ConfigurationError for what can't be saved.
+    `displace` gives up a save that waits behind another one, and with it its buffer. Raises ConfigurationError for what
+    can't be saved.
     """
     wanted = plan(state)
     content = snapshot(wanted, buffers)
-    if content is None and displace():
-        content = snapshot(wanted, buffers)
+    if content is None:
+        displace()
+        content = snapshot(wanted, buffers)  # also if none waited: its upload has begun, so the one before is over
     if content is None:
         logger.warning(
             "there is no memory for a copy of the %.1f MiB of state to save them in the background; this save blocks "

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import _thread
 import dataclasses
 import gc
 import logging
@@ -22,7 +23,7 @@ from waypost.mover.keeper import Mover
 from waypost.state import buffers, copying, saving
 from waypost.state.buffers import Buffers
 from waypost.state.copying import Block
-from waypost.store import keys
+from waypost.store import crew, keys, saver
 from waypost.store.entries import Checkpoint
 from waypost.store.keys import MIB
 
@@ -88,8 +89,18 @@ def test_a_state_may_change_as_soon_as_save_returns(backend: SteppedBackend, sto
     assert numbers(store) == [1]
 
 
-def test_a_buffer_is_never_filled_while_its_upload_reads_it(backend: SteppedBackend, store: Checkpoints) -> None:
+@pytest.fixture
+def short(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not enough memory for a third buffer."""
+    monkeypatch.setattr(buffers, "memory_left", lambda: 100 * MIB)
+
+
+@pytest.mark.parametrize("megabytes", [100, 1000])
+def test_a_buffer_is_never_filled_while_its_upload_reads_it(
+    backend: SteppedBackend, store: Checkpoints, megabytes: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """However many saves come meanwhile: the first is uploading, the newest waits, those between are superseded."""
+    monkeypatch.setattr(buffers, "memory_left", lambda: megabytes * MIB)
     gate = Gate(backend)
     first = store.save(state_of(1))
     assert gate.reached.wait(10)
@@ -103,8 +114,10 @@ def test_a_buffer_is_never_filled_while_its_upload_reads_it(backend: SteppedBack
             handle.result(20)
     assert numbers(store) == [6, 1]
     assert made(store) == 2
+    assert (buffers_of(store)._third[0] is None) == (megabytes == 100)
 
 
+@pytest.mark.usefixtures("short")
 def test_without_a_free_buffer_a_save_reads_the_state_in_place_and_blocks(
     backend: SteppedBackend, store: Checkpoints, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -131,10 +144,12 @@ def test_without_a_free_buffer_a_save_reads_the_state_in_place_and_blocks(
 def test_an_upload_that_has_begun_keeps_its_buffer(
     backend: SteppedBackend, store: Checkpoints, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Another thread is filling the second buffer: there is none to be had, and no save waits that could."""
+    """Other threads are filling the second buffer and the third: there is none to be had, and no save waits."""
     gate = Gate(backend)
-    lent = buffers_of(store).borrow(MIB)
-    assert lent is not None
+    pool = buffers_of(store)
+    others = [pool.borrow(MIB), pool.borrow(MIB), pool.borrow(MIB)]
+    first_free, *lent = [buffer for buffer in others if buffer is not None]
+    pool.give_back(first_free)
     first = store.save(state_of(1))
     assert gate.reached.wait(10)
     second = threading.Thread(target=store.save, args=(state_of(2),), daemon=True)
@@ -143,9 +158,145 @@ def test_an_upload_that_has_begun_keeps_its_buffer(
         wait_until(lambda: "blocks until it is durable" in caplog.text)
     gate.open.set()
     second.join(20)
-    buffers_of(store).give_back(lent)
+    assert len(lent) == 2
+    for buffer in lent:
+        pool.give_back(buffer)
     first.result(20)
     assert numbers(store) == [2, 1]
+
+
+def failing(state: dict[str, Any], monkeypatch: pytest.MonkeyPatch, error: type[BaseException]) -> dict[str, Any]:
+    """The state, whose copy ends with this error."""
+
+    def fail(*_: object) -> None:
+        raise error
+
+    monkeypatch.setattr("ctypes.memmove", fail)
+    return state
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, MemoryError])
+def test_a_waiting_save_is_given_up_only_once_the_newer_one_is_there(
+    backend: SteppedBackend, store: Checkpoints, error: type[BaseException], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gate = Gate(backend)
+    store.save(state_of(1))
+    assert gate.reached.wait(10)
+    waiting = store.save(state_of(2))
+    with monkeypatch.context() as patch, pytest.raises(error):
+        store.save(failing(state_of(3), patch, error))
+    gate.open.set()
+    waiting.result(20)
+    assert numbers(store) == [2, 1]
+
+
+def test_a_buffer_that_comes_back_while_it_is_looked_for_is_taken(caplog: pytest.LogCaptureFixture) -> None:
+    """The worker has come to the save that waited, so there is none to displace, and has given back what it had."""
+    pool = Buffers()
+    lent = [buffer for _ in range(3) if (buffer := pool.borrow(2 * MIB)) is not None]
+    with caplog.at_level(logging.WARNING, "waypost"):
+        content = saving.content_of(state_of(1, 2 * MIB), pool, lambda: pool.give_back(lent.pop()))
+    assert content.copied
+    assert not caplog.text
+    content.close()
+    for buffer in lent:
+        pool.give_back(buffer)
+    pool.close()
+
+
+@pytest.mark.usefixtures("short")
+@pytest.mark.parametrize("begun", [True, False])
+def test_what_an_interrupted_save_read_in_place_is_not_committed(
+    backend: SteppedBackend, store: Checkpoints, begun: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever caught Ctrl-C computes on, with the arrays that were being read."""
+    gate, state = Gate(backend), state_of(2)
+    if not begun:
+        store.save(state_of(1))
+        assert gate.reached.wait(10)
+    monkeypatch.setattr(buffers, "memory_left", lambda: 0)
+    whole = saver.Latch.wait
+
+    def interrupted(latch: saver.Latch[Any], timeout: float | None = None) -> bool:
+        if timeout is not None:
+            return whole(latch, timeout)
+        assert gate.reached.wait(10)
+        state["x"][-1] = 99
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(saver.Latch, "wait", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            store.save(state)
+    gate.open.set()
+    store.flush()
+    assert numbers(store) == ([] if begun else [1])
+    store.save(state_of(3), wait=True)
+    assert numbers(store)[0] == 3
+
+
+def test_bytes_whose_save_was_interrupted_are_stored(
+    backend: SteppedBackend, store: Checkpoints, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nobody can change them any more."""
+    gate = Gate(backend)
+    store.save(state_of(1))
+    assert gate.reached.wait(10)
+
+    def interrupted(latch: saver.Latch[Any], timeout: float | None = None) -> bool:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(saver.Latch, "wait", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            store.save(b"bytes", wait=True)
+    gate.open.set()
+    store.flush()
+    assert store.read_bytes() == b"bytes"
+
+
+def test_a_save_that_was_interrupted_before_it_was_queued_gives_its_buffer_back(
+    store: Checkpoints, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert store._writing is not None
+
+    def interrupted(job: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(store._writing.saver, "submit", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            store.save(state_of(1))
+    assert len(buffers_of(store)._free) == 2
+
+
+def test_a_forked_child_holds_none_of_the_memory() -> None:
+    """A data loader's workers live as long as the program; what they held would stay charged to the container."""
+    pool = Buffers()
+    lent = pool.borrow(8 * MIB)
+    assert lent is not None
+    lent.memory[:] = b"x" * len(lent.memory)
+    child = os.fork()
+    if child == 0:
+        maps = Path("/proc/self/maps").read_text()
+        files = [os.readlink(entry) for entry in Path("/proc/self/fd").iterdir() if entry.is_symlink()]
+        os._exit(int("waypost-state" in maps or any("waypost-state" in file for file in files)))
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    assert lent.memory[-1:] == b"x", "the parent goes on with it"
+    pool.give_back(lent)
+    pool.close()
+
+
+def test_memory_that_was_given_back_is_free_whoever_maps_it_still() -> None:
+    pool = Buffers()
+    lent = pool.borrow(8 * MIB)
+    assert lent is not None
+    lent.memory[:] = b"x" * len(lent.memory)
+    other = os.dup(lent.descriptor)
+    pool.give_back(lent)
+    pool.close()
+    assert os.fstat(other).st_blocks == 0
+    os.close(other)
 
 
 def test_where_memory_is_short_a_save_reads_the_state_in_place(
@@ -231,7 +382,7 @@ def test_a_buffer_that_is_still_lent_when_its_store_closes_goes_when_it_comes_ba
 
 @pytest.mark.parametrize("cores", [1, 3, 64])
 def test_every_byte_is_copied_once_however_many_threads_share_it(cores: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(copying, "_cores", lambda: cores)
+    monkeypatch.setattr(crew, "cores", lambda: cores)
     monkeypatch.setattr(copying, "ENOUGH", 100)
     chance = numpy.random.default_rng(4)
     sizes = [0, 1, 99, 100, 101, 5000, 3, 0, 2048]
@@ -247,25 +398,48 @@ def test_every_byte_is_copied_once_however_many_threads_share_it(cores: int, mon
     copying.copy([])
 
 
-def test_an_interrupted_copy_returns_only_when_no_thread_copies_any_more(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("when", ["while it copies itself", "between two starts", "while it waits"])
+def test_an_interrupted_copy_returns_only_when_no_thread_copies_any_more(
+    when: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Ctrl-C in the middle: the buffer is given back next, and another save fills it."""
-    main, slow, began = threading.get_ident(), threading.Event(), threading.Event()
-    over: list[int] = []
+    main, began, over = threading.get_ident(), threading.Event(), list[int]()
+    start, starts, wait, waits = _thread.start_new_thread, list[int](), crew._Turn.wait, list[int]()
 
     def copy(blocks: Any) -> None:
         if threading.get_ident() == main:
             assert began.wait(10)
-            raise KeyboardInterrupt
+            if when == "while it copies itself":
+                raise KeyboardInterrupt
+            return
         began.set()
-        slow.wait(0.3)
+        time.sleep(0.1)
         over.append(1)
 
+    def starting(*arguments: Any) -> int:
+        if starts and when == "between two starts":
+            assert began.wait(10)
+            raise KeyboardInterrupt
+        starts.append(1)
+        return start(*arguments)
+
+    def waiting(turn: crew._Turn) -> None:
+        waits.append(1)
+        if len(waits) in (1, 2) and when == "while it waits":
+            raise KeyboardInterrupt
+        wait(turn)
+
     monkeypatch.setattr(copying, "_copy", copy)
-    monkeypatch.setattr(copying, "_cores", lambda: 2)
+    monkeypatch.setattr(crew, "cores", lambda: 3)
     monkeypatch.setattr(copying, "ENOUGH", 1)
+    monkeypatch.setattr(_thread, "start_new_thread", starting)
+    monkeypatch.setattr(crew._Turn, "wait", waiting)
     with pytest.raises(KeyboardInterrupt):
         copying.copy([Block(0, 0, 10)])
-    assert over == [1]
+    seen = len(over)
+    assert seen >= 1
+    time.sleep(0.15)
+    assert len(over) == seen, "a thread went on"
 
 
 def test_the_memory_that_is_left_is_that_of_machine_and_container() -> None:
