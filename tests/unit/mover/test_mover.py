@@ -13,7 +13,7 @@ import sys
 import textwrap
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -26,13 +26,14 @@ from waypost.checkpoints import Checkpoints
 from waypost.errors import ConfigurationError, StorageError
 from waypost.mover import keeper
 from waypost.mover.keeper import Mover
-from waypost.mover.wire import Stored
+from waypost.mover.wire import Heed, Message, Stored
 from waypost.store import keys, sources
 from waypost.store.calls import Budget, Calls
 from waypost.store.keys import MIB
 from waypost.store.manifest import Manifest
 from waypost.store.packing import Sizes, pack_content
 from waypost.store.seams import Seams
+from waypost.store.urgency import Urgency
 
 UPLOAD = (7, 3)
 SIZES = Sizes(pack=2 * MIB)
@@ -304,6 +305,26 @@ def test_a_mover_whose_storage_is_slow_is_not(
             assert mover.pack(sources.look(os.urandom(2 * MIB)), calls_to("s3://bucket/store"), UPLOAD, SIZES).packs
         server.shutdown()
     assert not caplog.text
+
+
+def test_within_a_save_what_it_may_take_only_rises(
+    mover: Mover, calls: Calls, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In a container a process that has gone down isn't allowed up again, when the machine is taken away."""
+    heeded: list[Urgency] = []
+    send = keeper._Process.send
+
+    def sent(process: keeper._Process, message: Message, descriptors: Sequence[int] = ()) -> None:
+        if isinstance(message, Heed):
+            heeded.append(message.urgency)
+        send(process, message, descriptors)
+
+    monkeypatch.setattr(keeper._Process, "send", sent)
+    begins = Urgency.POLITE
+    asked = iter([begins, Urgency.KEEN, Urgency.IDLE, Urgency.POLITE, Urgency.KEEN, Urgency.NORMAL, Urgency.IDLE])
+    mover.urgency = lambda: next(asked, Urgency.IDLE)
+    mover.pack(sources.look(folder_of(tmp_path, 16)), calls, UPLOAD, SIZES)
+    assert heeded == [Urgency.KEEN, Urgency.NORMAL]
 
 
 def test_a_mover_that_cannot_start_is_done_without(

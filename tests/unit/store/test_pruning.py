@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import os
+
 import pytest
 
 from tests.unit.store.pruned import ONE, TWO, checkpoint, live, put, requests
 from tests.unit.store.stepped import Process, SteppedBackend, large, read, refuse
 from waypost.store import keys
 from waypost.store.entries import Pin, Prune
+from waypost.store.packing import Sizes
 from waypost.store.retention import BATCH, KeepEvery, Retention
 from waypost.store.sequences import NOTHING, Sequences
 
@@ -55,6 +58,25 @@ def test_nothing_is_deleted_before_the_entry_that_prunes_it_is_confirmed(backend
     process.tidy()
     assert deleted_at == [3], "after the entry"
     assert pack not in backend.packs()
+
+
+def test_of_a_pruned_checkpoint_the_manifest_goes_last_so_that_what_was_interrupted_finds_the_rest(
+    backend: SteppedBackend,
+) -> None:
+    listed_apart = Sizes(inline=100, pack=1000, manifest=100)
+    process = Process(backend, retention=ONE, sizes=listed_apart)
+    process.save(os.urandom(3000))
+    of_the_first = {key for key in backend.objects if key.startswith((keys.PACKS, keys.MANIFESTS))}
+    assert len(of_the_first) == 4
+    process.save(os.urandom(3000))
+    backend.plan("delete", "", lambda execute: execute(), *[refuse] * 50)
+    process.tidy()
+    left = of_the_first & set(backend.objects)
+    assert len(left) == 3, "it was interrupted behind the first"
+    backend._plans.clear()
+    process.save(os.urandom(3000))
+    process.tidy()
+    assert not of_the_first & set(backend.objects)
 
 
 def test_a_save_that_fails_prunes_nothing(backend: SteppedBackend) -> None:
