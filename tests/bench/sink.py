@@ -10,7 +10,8 @@
 
 The program (programs/sink, Go's standard library alone) is built at first use and kept in the cache folder under the
 hash of its source. Objects lie in tmpfs without a name, so nothing is left behind, whatever ends first. It claims no
-conformance: no signature and no checksum is looked at. Tests of behaviour use real servers (tests.cluster).
+conformance: no signature is looked at, and no checksum but the CRC-64/NVME of bodies up to 1 MiB, so that a client that
+asks whether it is checked gets the answer that most servers give. Tests of behaviour use real servers (tests.cluster).
 """
 
 from __future__ import annotations

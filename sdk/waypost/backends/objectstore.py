@@ -5,9 +5,9 @@ a retry below would turn our own success into "exists". Nothing is cached.
 
 Every PUT carries a checksum: S3 servers were seen to keep a truncated object when the client vanished during an
 unsigned PUT without one. By default that is SHA-256, which is also what the signature covers, so that any server checks
-it, also one that knows no checksums; it costs 0.6 s of CPU for each GiB. Amazon's own S3 is known to check CRC-64/NVME,
-which costs a tenth of that; there packs carry that one, and leave what the signature would add to TLS. Entries of
-the log, a page each, are signed everywhere.
+it, also one that knows no checksums; it costs 0.6 s of CPU for each GiB. CRC-64/NVME costs a tenth of that, but only
+some servers check it: Amazon's own S3 is known to, any other one is asked (`checksums.py`). There packs carry that one,
+and leave the rest of what a signature would add to TLS. Entries of the log, a page each, are signed everywhere.
 
 Each request in flight has a connection of its own (HTTP/1.1): over HTTP/2 all would share one, and its window.
 
@@ -21,15 +21,18 @@ Which error means what is read from the server's own words (`answers.py`), which
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import datetime
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Final
 
 from waypost.backends.answers import Answer, meaning
+from waypost.backends.checksums import DAMAGED_BODIES, REFUSALS, Belief, Known
 from waypost.backends.protocol import (
     PIECE,
+    PROBE,
     AbsentError,
     BackendError,
     RefusedError,
@@ -51,6 +54,8 @@ _ENDPOINTS: Final = ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL", "AZURE_STORAGE_E
 _REQUEST_TIMEOUT: Final = datetime.timedelta(minutes=10)
 """When a connection is given up for good. How long anybody waits for it is decided in `waypost.store.calls`."""
 _CONNECT_TIMEOUT: Final = datetime.timedelta(seconds=10)
+_PROBE_TIMEOUT: Final = datetime.timedelta(seconds=30)
+_PROBE_BYTES: Final = 16 * 1024
 _PAGE: Final = 1000
 _LARGE: Final = 64 * 1024
 _RANGE_NOT_SATISFIABLE: Final = 416
@@ -72,7 +77,12 @@ class ObjectStoreBackend:
         self._obstore, self._errors = obstore, exceptions
         self._store = _open(uri, exceptions.BaseError)
         """For everything, or everything but what is large."""
-        self._bulk = _open(uri, exceptions.BaseError, unsigned=True) if _is_amazon(uri) else self._store
+        self._bulk = self._store
+        self._checks: Belief | Known | None = None
+        """Whether what is large may go by `_bulk`."""
+        if uri.partition("://")[0] in _AMAZON:
+            self._bulk = _open(uri, exceptions.BaseError, _CHECKED)
+            self._checks = Belief(self._refuses_damage) if _own_endpoint() else Known()
 
     @property
     def uri(self) -> str:
@@ -86,9 +96,14 @@ class ObjectStoreBackend:
 
     def put(self, key: str, data: bytes | memoryview) -> None:
         """Write `key`."""
-        store = self._bulk if len(data) > _LARGE else self._store
-        with self._translated():
-            self._obstore.put(store, key, data, use_multipart=False)
+        if len(data) > _LARGE and self._checks is not None and self._checks.holds_for(len(data)):
+            try:
+                self._put(self._bulk, key, data)
+            except RefusedError:
+                self._checks.doubt()
+            else:
+                return
+        self._put(self._store, key, data)
 
     def get(self, key: str, limit: int) -> bytes:
         """The content of `key`."""
@@ -135,6 +150,37 @@ class ObjectStoreBackend:
     def close(self) -> None:
         """Connections close by themselves when idle."""
 
+    def _put(self, store: ObjectStore, key: str, data: bytes | memoryview) -> None:
+        with self._translated():
+            self._obstore.put(store, key, data, use_multipart=False)
+
+    def _refuses_damage(self) -> bool:
+        """Whether the server refuses bodies that their CRC-64/NVME contradicts, and keeps what stood there.
+
+        The header of a wrong checksum isn't signed, for obstore signs none that it didn't make: a server that wants all
+        of them signed refuses it in other words than those for damage, and so goes on getting SHA-256.
+        """
+        key, body = f"{PROBE}{os.urandom(16).hex()}", os.urandom(_PROBE_BYTES)
+        try:
+            self._put(self._bulk, key, body)
+            try:
+                return all(self._refuses(key, body[::-1]) for _ in range(DAMAGED_BODIES)) and (
+                    self.get(key, _PROBE_BYTES) == body
+                )
+            finally:
+                self.delete(key)
+        except (BackendError, ConfigurationError):  # it is asked again later
+            return False
+
+    def _refuses(self, key: str, body: bytes) -> bool:
+        wrong = base64.b64encode(os.urandom(8)).decode()
+        store = _open(self._uri, self._errors.BaseError, _UNSIGNED, {"x-amz-checksum-crc64nvme": wrong})
+        try:
+            self._obstore.put(store, key, body, use_multipart=False)
+        except (self._errors.BaseError, OSError) as error:
+            return Answer.parse(str(error)).code in REFUSALS
+        return False
+
     @contextlib.contextmanager
     def _translated(self, *, reading: bool = False, creating: bool = False) -> Iterator[None]:
         try:
@@ -150,16 +196,24 @@ class ObjectStoreBackend:
             raise meaning(str(error), reading=reading, creating=creating) from None
 
 
-def _is_amazon(uri: str) -> bool:
-    """Whether this is Amazon's own S3, and not something that speaks its language."""
-    return uri.partition("://")[0] in _AMAZON and not (_s3_endpoint() or os.environ.get("AWS_ENDPOINT"))
+def _own_endpoint() -> bool:
+    """Whether `s3://` isn't Amazon's own S3 here, but something that speaks its language."""
+    return bool(_s3_endpoint() or os.environ.get("AWS_ENDPOINT"))
 
 
 def _s3_endpoint() -> str | None:
     return os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL")
 
 
-def _open(uri: str, base_error: type[Exception], *, unsigned: bool = False) -> ObjectStore:
+_SIGNED: Final[S3Config] = {"checksum_algorithm": "SHA256"}
+_CHECKED: Final[S3Config] = {"checksum_algorithm": "CRC64NVME", "unsigned_payload": True}
+_UNSIGNED: Final[S3Config] = {"unsigned_payload": True}
+
+
+def _open(
+    uri: str, base_error: type[Exception], sums: S3Config = _SIGNED, headers: Mapping[str, str] | None = None
+) -> ObjectStore:
+    """`headers` go along with every request, unsigned, each on a connection of its own; for the probe."""
     from obstore.store import AzureStore, GCSStore, S3Store
 
     scheme, _, place = uri.partition("://")
@@ -171,9 +225,9 @@ def _open(uri: str, base_error: type[Exception], *, unsigned: bool = False) -> O
             return GCSStore.from_url(f"gs://{place}", client_options=client, retry_config=retries)
         if scheme not in _AMAZON:
             return AzureStore.from_url(uri, client_options=client, retry_config=retries)
-        config: S3Config = {"checksum_algorithm": "SHA256"}
-        if unsigned:
-            config = {"checksum_algorithm": "CRC64NVME", "unsigned_payload": True}
+        if headers is not None:
+            client |= {"default_headers": dict(headers), "pool_max_idle_per_host": "0", "timeout": _PROBE_TIMEOUT}
+        config: S3Config = {**sums}
         if endpoint := _s3_endpoint():
             config["endpoint"] = endpoint
         return S3Store.from_url(uri, config=config, client_options=client, retry_config=retries)

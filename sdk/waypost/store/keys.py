@@ -10,13 +10,14 @@ from __future__ import annotations
 import re
 from typing import Final
 
+from waypost.backends import protocol
 from waypost.store.sequences import MAX_SEQUENCE
 
 FORMAT_KEY: Final = "format.json"
 LOG: Final = "log/"
 PACKS: Final = "packs/"
 MANIFESTS: Final = "manifests/"
-PROBE: Final = "probe/"
+PROBE: Final = protocol.PROBE
 PARTS: Final = "parts/"
 
 KIB: Final = 1024

@@ -16,6 +16,7 @@ from obstore.store import S3Store
 
 from tests.bench.sink import Sink
 from waypost import Checkpoints
+from waypost.backends.objectstore import ObjectStoreBackend
 
 pytestmark = pytest.mark.integration
 MIB = 1 << 20
@@ -73,6 +74,15 @@ def test_a_put_if_absent_is_refused_the_second_time(store: S3Store, running: Sin
         obstore.put(store, "once", b"second", mode="create", use_multipart=False)
     assert bytes(obstore.get(store, "once").bytes()) == b"first"
     assert running.counts().refused == {"PreconditionFailed": 1}
+
+
+def test_a_small_body_is_held_against_its_crc64_and_a_large_one_is_not(store: S3Store, running: Sink) -> None:
+    """So that a client which asks finds a server that checks, and the sink costs next to nothing all the same."""
+    assert ObjectStoreBackend("s3://bench/store")._refuses_damage()
+    assert running.counts().refused == {"BadDigest": 3}
+    wrong = {"x-amz-checksum-crc64nvme": "AAAAAAAAAAA="}
+    other = S3Store("bench", client_options={"allow_http": True, "default_headers": wrong})
+    obstore.put(other, "large", bytes(MIB + 1), use_multipart=False)
 
 
 def test_listings_go_page_by_page_in_byte_order(store: S3Store, running: Sink) -> None:

@@ -11,7 +11,9 @@ import threading
 import pytest
 
 from tests.cluster import S3Service
+from tests.cluster.mocks import LaxS3, StrictS3
 from tests.integration.store.conftest import BUCKET
+from waypost.backends.objectstore import ObjectStoreBackend
 from waypost.backends.opening import open_backend
 from waypost.checkpoints import Checkpoints
 from waypost.store import keys
@@ -56,6 +58,21 @@ def test_a_checksum_is_no_proof(s3_server: S3Service) -> None:
     """versitygw checks it, Ceph 16 keeps an object whose checksum says that it is another: so a store must hash."""
     status, _ = s3_server.request("PUT", new_key(), b"content", {"x-amz-checksum-crc32c": "AAAAAA=="})
     assert status == {"s3": 400, "ceph": 200}[s3_server.name]
+
+
+def test_whether_a_server_checks_crc64_is_found_out_by_trying(s3: str, s3_server: S3Service) -> None:
+    backend = ObjectStoreBackend(s3)
+    assert backend._refuses_damage() is {"s3": True, "ceph": False}[s3_server.name]
+    assert backend.list(keys.PROBE) == []
+
+
+def test_a_mock_that_checks_is_told_from_one_that_does_not(
+    strict: StrictS3, lax: LaxS3, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for server, checks in ((strict, True), (lax, False)):
+        for name, value in server.environment.items():
+            monkeypatch.setenv(name, value)
+        assert ObjectStoreBackend(f"s3://{BUCKET}/checked")._refuses_damage() is checks
 
 
 def test_a_body_other_than_the_signed_one_is_refused(s3_server: S3Service) -> None:

@@ -6,22 +6,26 @@ The facts were measured on versitygw 1.8 and obstore 0.12; a server that behaves
 from __future__ import annotations
 
 import base64
+import contextlib
 import hashlib
 import json
 import os
 import threading
 import time
+from collections import Counter
+from collections.abc import Iterator
 
 import pytest
-from obstore import exceptions
 
 from tests.cluster import LaxS3Server, S3Server
+from tests.cluster.waiting import wait_for
+from tests.integration.store.conftest import BUCKET
 from tests.integration.store.test_every_place_keeps_the_promises import another_process
-from tests.witness.faultproxy import FaultProxy
-from tests.witness.troubles import cut_upload, refuses_to_delete
+from tests.witness.faultproxy import FaultProxy, Request
+from tests.witness.troubles import cut_upload, refuses_to_delete, says
 from waypost import contract
+from waypost.backends.checksums import Known
 from waypost.backends.objectstore import ObjectStoreBackend
-from waypost.backends.objectstore import _open as open_store
 from waypost.backends.protocol import AbsentError, ExistsError, RefusedError, UnreachableError
 from waypost.checkpoints import Checkpoints
 from waypost.errors import StorageError
@@ -59,22 +63,87 @@ def crc64nvme(data: bytes) -> int:
     return crc ^ (2**64 - 1)
 
 
-def test_what_packs_carry_to_amazon_is_the_checksum_of_their_body_and_is_taken(s3: str, proxy: FaultProxy) -> None:
+def test_what_packs_carry_where_it_is_checked_is_the_crc_of_their_body(
+    versitygw: S3Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """CRC-64/NVME, and a signature that leaves the body to it; entries are signed as everywhere."""
     assert crc64nvme(b"123456789") == 0xAE8B14860A799888, "the parameters' own check"
-    backend, body = ObjectStoreBackend(s3), b"a pack!" * 10_000
-    backend._bulk = open_store(s3, exceptions.BaseError, unsigned=True)
-    backend.put("packs/a", body)
-    backend.put_new("log/a", b"an entry")
-    assert backend.get("packs/a", len(body)) == body
-    pack, entry = (request.headers for request in proxy.requests if request.method == "PUT")
-    assert pack["x-amz-content-sha256"] == "UNSIGNED-PAYLOAD"
-    assert pack["x-amz-checksum-crc64nvme"] == base64.b64encode(crc64nvme(body).to_bytes(8, "big")).decode()
-    assert entry["x-amz-content-sha256"] == hashlib.sha256(b"an entry").hexdigest()
+    monkeypatch.setattr("waypost.backends.checksums.WORTH_ASKING", 1)
+    with asked_through_a_proxy(versitygw, monkeypatch) as (backend, proxy):
+        body = b"a pack!" * 10_000
+        backend.put("packs/asks", body)
+        backend.put("packs/signed", body)
+        wait_for("the server's answer", lambda: believed(backend) or None, 20)
+        backend.put("packs/a", body)
+        backend.put_new("log/a", b"an entry")
+        assert backend.get("packs/a", len(body)) == body
+        [signed], [pack], [entry] = (sent_to(proxy, end) for end in ("packs/signed", "packs/a", "log/a"))
+        assert signed.headers["x-amz-content-sha256"] == hashlib.sha256(body).hexdigest()
+        assert pack.headers["x-amz-content-sha256"] == "UNSIGNED-PAYLOAD"
+        crc = base64.b64encode(crc64nvme(body).to_bytes(8, "big")).decode()
+        assert pack.headers["x-amz-checksum-crc64nvme"] == crc
+        assert entry.headers["x-amz-content-sha256"] == hashlib.sha256(b"an entry").hexdigest()
+        asked = Counter(request.verb for request in proxy.requests if request.kind.endswith(" probe"))
+        assert asked == {"PUT": 4, "GET": 1, "DELETE": 1}
+
+
+def test_a_refusal_in_other_words_is_no_proof_of_checking(versitygw: S3Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A server that wants every header signed refuses the bodies of the probe, whatever their checksums say."""
+    with asked_through_a_proxy(versitygw, monkeypatch) as (backend, proxy):
+        assert backend._refuses_damage()
+        unsigned = says("403 Forbidden", "AccessDenied", "There were headers present which were not signed")
+        plan = proxy.plan(unsigned, "PUT", spare=3)
+        assert not backend._refuses_damage(), "also when it says so only at the last body"
+        assert plan.met == 1
+
+
+def test_a_pack_that_is_refused_without_its_signature_is_sent_with_it(
+    versitygw: S3Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Behind the address stands another server than the one that was asked."""
+    with asked_through_a_proxy(versitygw, monkeypatch) as (backend, proxy):
+        backend._checks = Known()
+        proxy.plan(says("403 Forbidden", "AccessDenied"), "PUT")
+        backend.put("packs/a", PACK)
+        backend.put("packs/b", PACK)
+        how = [request.headers["x-amz-content-sha256"] for request in sent_to(proxy, "packs/a")]
+        assert how == ["UNSIGNED-PAYLOAD", hashlib.sha256(PACK).hexdigest()]
+        assert len(sent_to(proxy, "packs/b")) == 1, "the next one goes signed at once"
+        assert backend.get("packs/b", len(PACK)) == PACK
+
+
+def sent_to(proxy: FaultProxy, end: str) -> list[Request]:
+    return [request for request in proxy.requests if request.verb == "PUT" and request.key.endswith(end)]
+
+
+def believed(backend: ObjectStoreBackend) -> bool:
+    return backend._checks is not None and backend._checks.holds_for(0)
+
+
+@contextlib.contextmanager
+def asked_through_a_proxy(
+    server: S3Server, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[tuple[ObjectStoreBackend, FaultProxy]]:
+    with FaultProxy(server.endpoint) as proxy:
+        for name, value in {**server.environment, "AWS_ENDPOINT_URL": proxy.endpoint}.items():
+            monkeypatch.setenv(name, value)
+        yield ObjectStoreBackend(f"s3://{BUCKET}/sums/{os.urandom(4).hex()}"), proxy
 
 
 def test_a_put_that_is_cut_in_the_middle_leaves_no_object(s3: str, proxy: FaultProxy) -> None:
-    backend = ObjectStoreBackend(s3)
+    cut_puts_leave_nothing(ObjectStoreBackend(s3), proxy)
+
+
+def test_nor_does_one_without_a_signature_where_checksums_are_checked(
+    versitygw: S3Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with asked_through_a_proxy(versitygw, monkeypatch) as (backend, proxy):
+        backend._checks = Known()
+        cut_puts_leave_nothing(backend, proxy)
+        assert {sent.headers["x-amz-content-sha256"] for sent in sent_to(proxy, "packs/a")} == {"UNSIGNED-PAYLOAD"}
+
+
+def cut_puts_leave_nothing(backend: ObjectStoreBackend, proxy: FaultProxy) -> None:
     for key, body in (("packs/a", PACK), ("packs/b", b"x" * 1000)):
         proxy.plan(cut_upload, "PUT")
         with pytest.raises(UnreachableError):

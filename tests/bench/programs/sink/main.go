@@ -3,8 +3,8 @@
 // into its place, and a plain GET is sent from there by sendfile. It counts requests and bytes, can be told to answer
 // late or slowly, and speaks HTTP and TLS at once, over the same objects.
 //
-// It claims no conformance. It checks neither signatures nor checksums, makes ETags that are no MD5, and knows only
-// what clients need to put, get, list and delete. How the product behaves on real servers is tested on real servers.
+// It claims no conformance. It checks no signatures, and of checksums only the CRC-64/NVME of small bodies; it makes
+// ETags that are no MD5, and knows only what clients need to put, get, list and delete. How the product behaves on real servers is tested on real servers.
 package main
 
 import (

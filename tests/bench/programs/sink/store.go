@@ -42,6 +42,7 @@ var (
 	noSuchBucket = &refusal{http.StatusNotFound, "NoSuchBucket"}
 	noSuchUpload = &refusal{http.StatusNotFound, "NoSuchUpload"}
 	invalidPart  = &refusal{http.StatusBadRequest, "InvalidPart"}
+	badDigest    = &refusal{http.StatusBadRequest, "BadDigest"}
 	precondition = &refusal{http.StatusPreconditionFailed, "PreconditionFailed"}
 )
 

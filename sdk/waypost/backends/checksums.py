@@ -1,0 +1,88 @@
+"""Whether an S3 server of one's own really checks CRC-64/NVME: asked of it, and believed for some minutes.
+
+What a server claims is worth nothing here: Ceph 16 takes the header and keeps whatever came. So it is given bodies that
+their checksum contradicts, and is believed only if it refuses each of them, in the words for that, and still has what
+stood at the key before. Everything else (the body is taken, another refusal, no answer) leaves it to SHA-256, which a
+signature makes any server check.
+
+One who was right may be wrong later: servers are replaced, and one address may be several servers. Hence connections of
+their own for the three bodies, and no belief that outlasts some minutes or is kept anywhere. While nobody knows, and
+while it is being asked, which no pack waits for, packs are signed.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from typing import Final
+
+BELIEVED_SECONDS: Final = 600.0
+"""How long an answer holds. Asking again costs six requests."""
+WORTH_ASKING: Final = 64 * 1024 * 1024
+"""Bytes that a process has sent before it asks: below that SHA-256 costs less than the answer."""
+
+REFUSALS: Final = frozenset({"BadDigest", "XAmzContentChecksumMismatch"})
+"""How servers say that a body isn't what its checksum says: Amazon and versitygw, MinIO."""
+DAMAGED_BODIES: Final = 3
+"""Of which each has to be refused: if one of two servers behind an address checks nothing, that shows 7 times in 8."""
+
+
+def _in_background(work: Callable[[], None]) -> None:
+    threading.Thread(target=work, name="waypost-checksums", daemon=True).start()
+
+
+class Belief:
+    """What is known of one server, for one process."""
+
+    def __init__(
+        self,
+        ask: Callable[[], bool],
+        clock: Callable[[], float] = time.monotonic,
+        spawn: Callable[[Callable[[], None]], None] = _in_background,
+    ) -> None:
+        """`ask` finds out, and raises nothing; `spawn` has it done beside the caller, RuntimeError where none can."""
+        self._ask, self._clock, self._spawn = ask, clock, spawn
+        self._sent = 0
+        self._checks, self._until = False, 0.0
+        self._asking = threading.Lock()
+
+    def holds_for(self, length: int) -> bool:
+        """Whether the server is known to check what is put now; to be called for each PUT, with its bytes."""
+        now, sent = self._clock(), self._sent
+        self._sent = sent + length
+        if now < self._until:
+            return self._checks
+        if sent >= WORTH_ASKING and self._asking.acquire(blocking=False):
+            try:
+                self._spawn(self._find_out)
+            except RuntimeError:  # the process ends, or may start no thread
+                self._asking.release()
+        return False
+
+    def doubt(self) -> None:
+        """The server refused what it should have taken: it may be another one than was asked."""
+        self._checks, self._until = False, self._clock() + BELIEVED_SECONDS
+
+    def _find_out(self) -> None:
+        try:
+            asked = self._clock()
+            self._checks = self._ask()
+            self._until = asked + BELIEVED_SECONDS
+        finally:
+            self._asking.release()
+
+
+class Known:
+    """Of Amazon's own S3 it is known: nothing is asked."""
+
+    def __init__(self) -> None:
+        self._refused = False
+
+    def holds_for(self, _: int) -> bool:
+        """Yes, unless it refused."""
+        return not self._refused
+
+    def doubt(self) -> None:
+        """A policy of the bucket may ask for signed bodies: those it gets from here on."""
+        self._refused = True
