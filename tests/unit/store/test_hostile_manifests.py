@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import tracemalloc
 from pathlib import Path
 from typing import Any
 
@@ -165,3 +166,13 @@ def test_a_large_list_of_files_stands_outside_its_entry(tmp_path: Path) -> None:
         backend.corrupt(name)
         with pytest.raises(CorruptCheckpointError, match=r"manifest .* doesn't have the content"):
             store.restore(tmp_path / "restored")
+
+
+def test_a_manifest_of_one_long_text_takes_no_more_than_a_few_times_its_size() -> None:
+    raw = b'["' + b"x" * 4 * keys.MIB + b'"]'
+    tracemalloc.start()
+    try:
+        manifest.parse(raw)
+        assert tracemalloc.get_traced_memory()[1] < 4 * len(raw)
+    finally:
+        tracemalloc.stop()
