@@ -6,7 +6,7 @@ import bisect
 import dataclasses
 import io
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Final
 
 from waypost.errors import ConfigurationError
@@ -92,21 +92,28 @@ def _fill(calls: Calls, entry: Checkpoint, found: Manifest, targets: Sequence[Ta
 def _place(offset: int, data: memoryview, targets: Sequence[Target]) -> None:
     """Copy what of `data`, which stands at `offset` of its file, belongs to these targets of that file."""
     end = offset + len(data)
-    index = bisect.bisect_right(targets, offset, key=lambda target: target.end)
-    while index < len(targets) and targets[index].offset < end:
-        target = targets[index]
+    for target in _meeting(offset, end, targets):
         first, last = max(offset, target.offset), min(end, target.end)
         target.memory[first - target.offset : last - target.offset] = data[first - offset : last - offset]
-        index += 1
 
 
 def _clear_holes(found: Manifest, node: int, targets: Sequence[Target]) -> None:
+    """Each hole meets only the targets that have a part in it: one file may have very many of both."""
     offset = 0
     for chunk in found.chunks[node]:
+        end = offset + chunk.length
         if chunk.is_hole:
-            for target in targets:
-                first, last = max(offset, target.offset), min(offset + chunk.length, target.end)
+            for target in _meeting(offset, end, targets):
+                first, last = max(offset, target.offset), min(end, target.end)
                 for start in range(first, last, MIB):
                     stop = min(last, start + MIB)
                     target.memory[start - target.offset : stop - target.offset] = _ZEROS[: stop - start]
-        offset += chunk.length
+        offset = end
+
+
+def _meeting(start: int, end: int, targets: Sequence[Target]) -> Iterator[Target]:
+    """Those of a file's targets, which ascend and don't overlap, that have a part between the two."""
+    index = bisect.bisect_right(targets, start, key=lambda target: target.end)
+    while index < len(targets) and targets[index].offset < end:
+        yield targets[index]
+        index += 1

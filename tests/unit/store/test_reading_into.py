@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 
 import pytest
@@ -95,3 +96,14 @@ def test_a_file_as_bytes_is_what_it_holds(file: list[bytes | int]) -> None:
     content = read_file(calls, entry, found)
     assert type(content) is bytes
     assert content == plain(file)
+
+
+def test_many_holes_and_many_targets_take_no_more_time_than_both_together() -> None:
+    many = 8000
+    _, calls, entry, found = stored([[1, b"x"] * many])
+    memory = bytearray([GARBAGE]) * many
+    targets = [Target(0, 2 * index, memoryview(memory)[index : index + 1]) for index in range(many)]
+    began = time.process_time()
+    read_into(calls, entry, found, targets)
+    assert time.process_time() - began < 3
+    assert memory == bytes(many)
