@@ -12,7 +12,6 @@ look before it sends again (rule 3), so `put_new` says what is known and leaves 
 from __future__ import annotations
 
 import dataclasses
-import threading
 from collections.abc import Callable
 from typing import Final, TypeVar
 
@@ -30,6 +29,7 @@ from waypost.errors import Outcome, StorageError
 from waypost.store.damage import DamagedError
 from waypost.store.keys import KIB
 from waypost.store.seams import Seams
+from waypost.store.undisturbed import gone, to_its_end
 from waypost.store.waiting import SLICE_SECONDS
 
 T = TypeVar("T")
@@ -159,7 +159,7 @@ class Calls:
             try:
                 return self.once(request, patience, door.last)
             finally:
-                door.close()
+                to_its_end(door.close)
 
         return self._until_done(doing, attempt, patience)
 
@@ -247,10 +247,14 @@ class _ShutError(Exception):
 
 
 class _Door:
-    """What one try's bytes go through, until it is shut."""
+    """What one try's bytes go through, until it is shut.
+
+    It has no lock, which an exception out of a signal handler could leave locked (`waypost.store.undisturbed`): who
+    goes through says so, then looks whether it is open; who shuts it looks afterwards whether somebody is in it.
+    """
 
     def __init__(self, take: Take, clock: Callable[[], float]) -> None:
-        self._take, self._open, self._lock = take, True, threading.Lock()
+        self._take, self._open, self._busy = take, True, False
         self._clock = clock
         self._last: float | None = None
 
@@ -259,17 +263,20 @@ class _Door:
         return self._last
 
     def take(self, data: memoryview) -> None:
-        """Hand on what has come."""
-        with self._lock:
+        """Hand on what has come. Only the request's own thread comes here."""
+        self._busy = True
+        try:
             if not self._open:
                 raise _ShutError
             self._last = self._clock()
             self._take(data)
+        finally:
+            self._busy = False
 
     def close(self) -> None:
         """From when this returns nothing is handed on."""
-        with self._lock:
-            self._open = False
+        self._open = False
+        gone(lambda: not self._busy)
 
 
 class Patience:

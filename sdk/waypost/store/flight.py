@@ -3,18 +3,23 @@
 The caller's thread plans and waits; lanes do a request each, from the first byte asked for to the last one written, so
 that the network, hashing and the disk are busy at the same time. The first error ends it: every lane is told to
 give up, and nobody returns before all have, because a lane writes into what its caller is about to take away.
+
+That holds however often Ctrl-C is pressed meanwhile. So the end doesn't rest on locks or on joining threads: what
+Python offers of both can be left in a state that nobody knows by an exception out of a signal handler. Each lane says
+that it is there, then looks whether it is still wanted; the caller says that they aren't, then looks who is there.
 """
 
 from __future__ import annotations
 
 import itertools
+import queue
 from collections.abc import Callable, Iterator
-from concurrent.futures import FIRST_COMPLETED, Future, wait
 from typing import Final
 
 from waypost.store.calls import Calls
 from waypost.store.keys import MIB
 from waypost.store.ranges import Request
+from waypost.store.undisturbed import gone, to_its_end
 from waypost.store.width import MOST, Width
 
 MOST_HELD: Final = 128 * MIB
@@ -40,24 +45,41 @@ class _Flight:
         self._width = Width(calls.seams.clock)
         self._calls = calls.beside(self._check, self._width.throttled, lambda: self._width.now)
         self._pool = calls.seams.pool(MOST, "waypost-fetch")
-        self._flying: dict[Future[None], int] = {}
+        self._flying: dict[int, int] = {}
+        """Bytes of each request that was given to a lane and hasn't ended, by its number."""
+        self._there: set[int] = set()
+        """Numbers of those whose lane is at work: it may write."""
+        self._ended: queue.SimpleQueue[tuple[int, BaseException | None]] = queue.SimpleQueue()
         self._given_up = False
 
     def longest(self) -> int:
         return min(LONGEST, MOST_HELD // self._width.now)
 
     def run(self, requests: Iterator[Request]) -> None:
-        with self._pool:
-            try:
-                for request in requests:
-                    while self._full(request.length):
-                        self._land()
-                    self._flying[self._pool.submit(self._deal, self._calls, request)] = request.length
-                while self._flying:
+        try:
+            for number, request in enumerate(requests):
+                while self._full(request.length):
                     self._land()
-            except BaseException:
-                self._given_up = True
-                raise
+                self._flying[number] = request.length
+                self._pool.submit(self._lane, number, request)
+            while self._flying:
+                self._land()
+        finally:
+            to_its_end(self._end)
+
+    def _lane(self, number: int, request: Request) -> None:
+        self._there.add(number)
+        outcome = self._outcome(request)
+        self._there.discard(number)
+        self._ended.put((number, outcome))
+
+    def _outcome(self, request: Request) -> BaseException | None:
+        try:
+            self._check()
+            self._deal(self._calls, request)
+        except BaseException as error:  # noqa: BLE001 - it is raised where the request is waited for
+            return error
+        return None
 
     def _full(self, length: int) -> bool:
         held = sum(self._flying.values())
@@ -65,11 +87,17 @@ class _Flight:
 
     def _land(self) -> None:
         """Wait until a request has ended. Raises what it raised."""
-        done = wait(self._flying, return_when=FIRST_COMPLETED).done
-        for future in [future for future in self._flying if future in done]:
-            size = self._flying.pop(future)
-            future.result()
-            self._width.landed(size)
+        number, error = self._ended.get()
+        size = self._flying.pop(number)
+        if error is not None:
+            raise error
+        self._width.landed(size)
+
+    def _end(self) -> None:
+        """Shut out the lanes that haven't begun, and wait for those that have."""
+        self._given_up = True
+        gone(lambda: not self._there)
+        self._pool.shutdown(wait=False, cancel_futures=True)
 
     def _check(self) -> None:
         if self._given_up:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+import signal
 import threading
 import time
 from collections.abc import Callable
@@ -278,6 +279,45 @@ def test_a_stop_order_ends_every_lane_and_nothing_is_written_behind_it(place: Pl
         time.sleep(0.001)
     assert bytes(memory) == before
     assert before[6 * SIZE :] == bytes(len(memory) - 6 * SIZE)
+
+
+@pytest.mark.parametrize("packs", [1, PACKS], ids=["one request", "many requests"])
+def test_however_often_ctrl_c_is_pressed_nobody_writes_any_more_when_it_is_over(packs: int) -> None:
+    place = Places(packs=packs)
+    inside: set[int] = set()
+    working, pressed = threading.Event(), threading.Event()
+
+    def take(piece: Piece) -> None:
+        inside.add(piece.offset)
+        working.set()
+        assert pressed.wait(20)
+        inside.discard(piece.offset)
+
+    def interrupt(number: int, frame: object) -> None:
+        if not over:
+            raise KeyboardInterrupt
+
+    def press() -> None:
+        assert working.wait(20)
+        for _ in range(5):
+            signal.pthread_kill(main, signal.SIGINT)
+            time.sleep(0.02)
+        pressed.set()
+
+    over = False
+    main = threading.get_ident()
+    before = signal.signal(signal.SIGINT, interrupt)
+    presser = threading.Thread(target=press)
+    presser.start()
+    try:
+        read_pieces(place.calls(), place.checkpoint, place.manifest, take)
+    except KeyboardInterrupt:
+        over = True
+    left = set(inside)
+    presser.join()
+    signal.signal(signal.SIGINT, before)
+    assert over
+    assert not left
 
 
 def test_what_a_given_up_request_reads_late_reaches_nobody(place: Places) -> None:

@@ -1,0 +1,36 @@
+"""Ending what writes into memory that somebody is about to take away, however often Ctrl-C is pressed meanwhile.
+
+A signal handler may raise out of any call of the main thread, and once more out of what cleans up behind the first.
+Waiting for a lock or joining a thread is no cure: interrupted at the wrong moment, either is taken for done, or never
+comes about. So what has to be ended says by itself whether it is still there, and its end is asked for again.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Final
+
+_LOOK_SECONDS: Final = 0.001
+
+
+def to_its_end(action: Callable[[], None]) -> None:
+    """Do `action` until it has got through, and only then raise what has interrupted it.
+
+    It must be such that doing it again is harmless, and raise nothing by itself.
+    """
+    interruption: BaseException | None = None
+    while True:
+        try:
+            action()
+            break
+        except BaseException as error:  # noqa: BLE001 - raised below
+            interruption = interruption or error
+    if interruption is not None:
+        raise interruption
+
+
+def gone(nobody: Callable[[], bool]) -> None:
+    """Return when `nobody()` is true. For what is over soon: it is asked again and again."""
+    while not nobody():
+        time.sleep(_LOOK_SECONDS)
