@@ -45,14 +45,23 @@ def read_state(
     tensors, form = file.describe()
     if select is not None:
         form = _selected(form, [select] if isinstance(select, str) else select, label)
-    used = {leaf.tensor for leaf in structure.leaves_of(form)}
-    _require_memory(sum(tensors[name].end - tensors[name].start for name in used), label)
+    used = {(leaf.tensor, leaf.origin) for leaf in structure.leaves_of(form)}  # as many arrays as are made
+    _require_memory(sum(tensors[name].end - tensors[name].start for name, _ in used), label)
     target = _New(tensors, library) if into is None else _Existing(tensors, form, into, label)
     leaves = {leaf: target.leaf(leaf) for leaf in structure.leaves_of(form)}
     file.read(target.sinks.read)
     target.sinks.finish()
     target.finish()
-    return structure.build(form, lambda leaf: bytes(leaves[leaf]) if leaf.origin == "bytes" else leaves[leaf])
+    texts: dict[str, bytes] = {}
+
+    def finished(leaf: Leaf) -> Any:
+        if leaf.origin != "bytes":
+            return leaves[leaf]
+        if leaf.tensor not in texts:
+            texts[leaf.tensor] = bytes(leaves[leaf])
+        return texts[leaf.tensor]  # nobody can change them: all names of one tensor share them
+
+    return structure.build(form, finished)
 
 
 class _File:
@@ -155,6 +164,7 @@ class _Existing:
         self._tensors = tensors
         self._arrays = {name: one for name, one in _leaves(into).items() if one.origin != "bytes"}
         self._later: list[tuple[Array, bytearray]] = []
+        self._bytes: dict[str, bytearray] = {}
         self.sinks = _Sinks()
         wanted = {leaf.name: leaf for leaf in structure.leaves_of(form) if leaf.origin != "bytes"}
         for name, leaf in wanted.items():
@@ -190,9 +200,10 @@ class _Existing:
     def leaf(self, leaf: Leaf) -> Any:
         tensor = self._tensors[leaf.tensor]
         if leaf.origin == "bytes":
-            made = bytearray(tensor.end - tensor.start)
-            self.sinks.add(tensor, memoryview(made))
-            return made
+            if leaf.tensor not in self._bytes:
+                self._bytes[leaf.tensor] = made = bytearray(tensor.end - tensor.start)
+                self.sinks.add(tensor, memoryview(made))
+            return self._bytes[leaf.tensor]
         there = self._arrays[leaf.name]
         if there.address is not None:
             view = host_view(there.address, there.size)

@@ -16,12 +16,15 @@ from typing import Any, Final
 from waypost.state import dtypes
 from waypost.state.dtypes import Dtype
 from waypost.store.damage import DamagedError
+from waypost.store.density import too_dense
 
 LENGTH: Final = 8
 """Bytes ahead of the header, which tell its length."""
 MAX_HEADER: Final = 100_000_000
 METADATA: Final = "__metadata__"
 _MAX_DIMENSIONS: Final = 64
+_DENSEST: Final = 12
+"""Bytes for each bracket in a header: the shortest tensor takes 50, and has three."""
 _PAGE: Final = 4096
 _LARGE: Final = 2**20
 """From so many bytes of data on these begin at a page: a header that grows a little then doesn't move them."""
@@ -91,6 +94,10 @@ def read_header(raw: bytes, size: int) -> tuple[Sequence[Tensor], Mapping[str, s
 
     Raises DamagedError for anything that the format doesn't allow.
     """
+    if too_dense(raw, b"[{", _DENSEST):
+        raise DamagedError(
+            "the header of its state is denser than any list of tensors: reading it takes too much memory"
+        )
     try:
         header = json.loads(raw.decode("utf-8"), object_pairs_hook=_members)
         if not isinstance(header, dict):

@@ -18,8 +18,16 @@ from waypost.errors import ConfigurationError
 from waypost.state.arrays import Array, Origin, array_of, unboxed
 from waypost.state.safetensors import METADATA
 from waypost.store.damage import DamagedError
+from waypost.store.density import too_dense
+from waypost.store.keys import MIB
 
 MAX_DEPTH: Final = 100
+_DENSEST: Final = 4
+"""Bytes for each bracket in the densest structure that anybody means: a list of lists of one digit has as many."""
+_NAMES: Final = 16
+"""Times as long as the text may be all names in it together: every name repeats those of the mappings around it."""
+_NAMED: Final = (dict, list)
+"""What has a name, or holds what has one. Plain values need none, and it would cost its length for each of them."""
 _ORIGINS: Final[Set[str]] = {"torch", "numpy", "bytes", "plain"}
 Form = Any
 """A state or a part of one as JSON."""
@@ -53,15 +61,22 @@ def describe(state: Mapping[Any, Any]) -> Described:
 
 
 def encode(form: Form) -> str:
-    """The JSON of a form."""
-    return json.dumps(form, separators=(",", ":"), allow_nan=False)
+    """The JSON of a form. Raises ConfigurationError for one that `decode` would refuse."""
+    text = json.dumps(form, separators=(",", ":"), allow_nan=False)
+    if (problem := _problem_of_text(text) or _problem_of_names(text, form)) is not None:
+        raise ConfigurationError(f"can't save the state: its structure {problem}")
+    return text
 
 
 def decode(text: str, tensors: Set[str]) -> Form:
     """The form that a file's metadata hold; raises DamagedError unless it is one over these tensors."""
+    if (problem := _problem_of_text(text)) is not None:
+        raise DamagedError(f"the structure of its state {problem}")
     try:
         form = json.loads(text)
         _check(form, tensors, 0)
+        if (problem := _problem_of_names(text, form)) is not None:
+            raise ValueError(f"it {problem}")  # noqa: TRY301 - as what `_check` finds
     except (ValueError, RecursionError) as error:
         raise DamagedError(f"the structure of its state is malformed: {error}") from error
     if not isinstance(form, dict) or "map" not in form:
@@ -82,13 +97,18 @@ def leaves_of(form: Form, name: str = "") -> Iterator[Leaf]:
     if isinstance(form, dict) and "tensor" in form:
         yield Leaf(name, form["tensor"], form["of"])
     for key, value in _children(form):
-        yield from leaves_of(value, _join(name, key))
+        if isinstance(value, _NAMED):
+            yield from leaves_of(value, _join(name, key))
 
 
 def build(form: Form, leaf: Callable[[Leaf], Any], name: str = "") -> Any:
     """The state of this form, with `leaf(...)` for each array."""
+
+    def below(key: int | str, value: Form) -> Any:
+        return build(value, leaf, _join(name, key)) if isinstance(value, _NAMED) else value
+
     if isinstance(form, list):
-        return [build(value, leaf, _join(name, key)) for key, value in _children(form)]
+        return [below(key, value) for key, value in _children(form)]
     if not isinstance(form, dict):
         return form
     match form:
@@ -97,8 +117,8 @@ def build(form: Form, leaf: Callable[[Leaf], Any], name: str = "") -> Any:
         case {"float": text}:
             return float(text)
         case {"tuple": _}:
-            return tuple(build(value, leaf, _join(name, key)) for key, value in _children(form))
-    return {key: build(value, leaf, _join(name, key)) for key, value in _children(form)}
+            return tuple(below(key, value) for key, value in _children(form))
+    return {key: below(key, value) for key, value in _children(form)}
 
 
 def select(form: Form, paths: Sequence[str]) -> Form:
@@ -208,6 +228,30 @@ class _Walk:
         raise ConfigurationError(
             f"can't save the state: {_at(name)} has the key {key!r}; the keys of a state are texts and whole numbers"
         )
+
+
+def _problem_of_text(text: str) -> str | None:
+    """What is wrong with it if it takes much more to be read than it is long."""
+    if too_dense(text.encode("utf-8", "replace"), b"[{", _DENSEST):
+        return "consists of little but brackets, which take too much memory; keep such lists as arrays"
+    return None
+
+
+def _problem_of_names(text: str, form: Form) -> str | None:
+    most = MIB + _NAMES * len(text)
+    if _names(form, 0) > most:
+        return f"gives its parts names of more than {most} characters, all together; use shorter keys"
+    return None
+
+
+def _names(form: Form, length: int) -> int:
+    """Characters of all names in it, where its own has so many."""
+    total = 0
+    for key, value in _children(form):
+        if isinstance(value, _NAMED):
+            below = length + 1 + (len(key) if isinstance(key, str) else len(str(key)))
+            total += below + _names(value, below)
+    return total
 
 
 def _at(name: str) -> str:

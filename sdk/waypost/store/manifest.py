@@ -21,14 +21,13 @@ from typing import Any, Final
 
 from waypost.store import keys, tree
 from waypost.store.damage import DamagedError
+from waypost.store.density import too_dense
 from waypost.store.members import Members
 from waypost.store.sequences import MAX_SEQUENCE
 from waypost.store.tree import Kind, Node
 
 INLINE: Final = "inline"
 _DIGEST: Final = re.compile(r"[0-9a-f]{64}", re.ASCII)
-_TEXT: Final = re.compile(rb'"(?:[^"\\]++|\\.)*+"')
-"""Nothing in it is tried twice, so that nothing is remembered: else a long text takes a hundred times its size."""
 _DENSEST: Final = 4
 """Bytes for each comma and bracket in the densest manifest that anybody means: a file of nothing but holes has 5. What
 is denser takes twenty times its size in memory."""
@@ -125,7 +124,7 @@ def decode(raw: bytes) -> Manifest:
 
 def parse(raw: bytes) -> object:
     """The JSON of a manifest object; raises DamagedError."""
-    if len(raw) > keys.MIB and len(raw) < _DENSEST * _tokens(raw):
+    if too_dense(raw, b",[{", _DENSEST):
         raise DamagedError("its manifest is denser than any list of files: parsing it would take too much memory")
     try:
         return json.loads(raw.decode("ascii"))
@@ -140,12 +139,6 @@ def pack_names(record: object) -> Sequence[str]:
     except ValueError as error:
         raise DamagedError(f"its manifest is malformed: {error}") from error
     return [pack.name for pack in packs if pack.name != INLINE]
-
-
-def _tokens(raw: bytes) -> int:
-    """How many commas and brackets stand outside of texts: each is a Python object once it is parsed."""
-    bare = _TEXT.sub(b"", raw)
-    return sum(map(bare.count, (b",", b"[", b"{")))
 
 
 def from_json(record: object) -> Manifest:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import contextlib
 import json
 import tempfile
+import tracemalloc
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -155,6 +157,72 @@ def test_an_enormous_hole_takes_no_memory() -> None:
         backend.rewrite(2, manifest=newest.manifest, size=newest.size + size)
         with pytest.raises(ConfigurationError, match="more than this machine has memory"):
             store.restore_state()
+
+
+def peak(action: Callable[[], object]) -> int:
+    """Bytes that Python took at most, while this was refused or done."""
+    tracemalloc.start()
+    try:
+        with contextlib.suppress(DamagedError):
+            action()
+        return tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+
+
+LEAF = '["%x",{"tensor":"a","of":"numpy"}]'
+GREEDY = {
+    "many arrays below a long key": f'["{"k" * 300_000}",{{"map":[{",".join(LEAF % n for n in range(3000))}]}}]',
+    "many lists below a long key": f'["{"k" * 300_000}",[{"[]," * 10_000}[]]]',
+    "many numbers below a long key": f'["{"k" * 300_000}",[{"1," * 10_000}1]]',
+    "nothing but brackets": f'["a",[{"[]," * 500_000}[]]]',
+}
+
+
+@pytest.mark.parametrize("pair", GREEDY.values(), ids=GREEDY)
+def test_a_structure_takes_no_more_than_some_times_its_size(pair: str) -> None:
+    text = f'{{"map":[{pair}]}}'
+
+    def read_all() -> None:
+        form = structure.decode(text, {"a"})
+        structure.build(form, lambda leaf: leaf.name)
+
+    assert peak(read_all) < 20 * len(text)
+
+
+@pytest.mark.parametrize("filling", [b"[],", b"{},"])
+def test_a_header_takes_no_more_than_some_times_its_size(filling: bytes) -> None:
+    raw = b'{"a":[' + filling * 500_000 + b"1]}"
+    assert peak(lambda: read(raw)) < 10 * len(raw)
+
+
+def test_what_a_restore_would_refuse_is_not_saved() -> None:
+    with pytest.raises(ConfigurationError, match="consists of little but brackets"):
+        structure.encode({"map": [["a", [[]] * 400_000]]})
+    with (
+        Checkpoints(attempt=1, backend=SteppedBackend()) as store,
+        pytest.raises(ConfigurationError, match="use shorter keys"),
+    ):
+        store.save({"k" * 300_000: {str(n): [] for n in range(100)}}, wait=True)
+
+
+@pytest.mark.parametrize("given", [None, {}], ids=["new", "into"])
+def test_bytes_of_many_names_take_their_memory_once(given: dict[str, bytes] | None) -> None:
+    """The structure was written by somebody else: ours never gives one text of bytes two names."""
+    size, names = 100_000, [f"{n}" for n in range(200)]
+    form = {"map": [[name, {"tensor": "a", "of": "bytes"}] for name in names]}
+    header = {
+        "__metadata__": {"waypost.state": json.dumps(form)},
+        "a": {"dtype": "U8", "shape": [size], "data_offsets": [0, size]},
+    }
+    raw = json.dumps(header).encode()
+    with Checkpoints(attempt=1, backend=SteppedBackend()) as store:
+        save_raw(store, len(raw).to_bytes(8, "little") + raw + bytes(range(250)) * 400)
+        into = None if given is None else dict.fromkeys(names, b"")
+        found: list[Any] = []
+        assert peak(lambda: found.append(store.restore_state(into=into))) < 20 * size
+    assert set(found[0].state) == set(names)
+    assert set(found[0].state.values()) == {bytes(range(250)) * 400}
 
 
 def save_raw(store: Checkpoints, raw: bytes) -> None:
