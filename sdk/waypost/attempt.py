@@ -91,6 +91,8 @@ class Fields(TypedDict, total=False):
     resumed_from: contract.Position | None
     started_from: contract.Position | None
     committed: contract.Position | None
+    restore: contract.Transfer | None
+    last_save: contract.Transfer | None
     stop_requested: bool
     completed: bool
     highest_attempt: int | None

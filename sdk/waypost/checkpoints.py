@@ -31,14 +31,12 @@ from waypost.store.fetching import read_pieces
 from waypost.store.format import Mode
 from waypost.store.group import Group
 from waypost.store.handle import WritingHandle, release, share
-from waypost.store.incoming import Piece
-from waypost.store.incoming import Take as TakePiece
 from waypost.store.info import CheckpointInfo, SaveHandle
 from waypost.store.journal import Journal
 from waypost.store.linking import linked
 from waypost.store.manifest import Manifest
 from waypost.store.placing import Place
-from waypost.store.progress import Progress
+from waypost.store.progress import moving
 from waypost.store.pruning import Pruned, prune
 from waypost.store.reading import Reading
 from waypost.store.reading_into import read_file
@@ -246,7 +244,7 @@ class Checkpoints:
             label = f"{calls.backend.uri}#{entry.sequence}"
             part = parts.chosen(entry, whole, rank, self._group)
             part = part if selected is None else part_of(part, selected, label)
-            place.fill(part, lambda take: read_pieces(calls, entry, part, _told_of(take, part.written)), label)
+            place.fill(part, lambda take: read_pieces(calls, entry, part, take), label)
 
         delivered = self._deliver(take, checkpoint)
         if delivered is None:
@@ -466,9 +464,10 @@ class Checkpoints:
 
     def _deliver(self, take: Take[T], which: Which) -> Delivered[T] | None:
         self._require_usable()
-        delivered = self._resuming.deliver(take, which)
+        with moving("restoring", "have come") as progress:
+            delivered = self._resuming.deliver(take, which)
         if delivered is not None and delivered.resumed:
-            self._voice.resumes_from(delivered.info)
+            self._voice.resumes_from(delivered.info, progress.took(delivered.info.size_bytes))
         return delivered
 
     def _open_writing(self) -> WritingHandle:
@@ -488,18 +487,6 @@ class Checkpoints:
                 f"this handle on {self.uri} belongs to process {self._writing.pid}, which forked this one; a child "
                 "can't use it. Open the store in the child, read-only, or hand its results to the parent to save"
             )
-
-
-def _told_of(take: TakePiece, size: int) -> TakePiece:
-    """The same, with a line in the log now and then, of how far it has come."""
-    progress = Progress("restoring", "have come", size)
-
-    def taking(piece: Piece) -> None:
-        take(piece)
-        progress.add(len(piece.data))
-        progress.tell()
-
-    return taking
 
 
 def preflight(uri: str | os.PathLike[str] | None = None) -> None:

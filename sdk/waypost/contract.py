@@ -268,6 +268,19 @@ class Position:
 
 
 @dataclasses.dataclass(frozen=True)
+class Transfer:
+    """What it took to restore or to save one checkpoint."""
+
+    size_bytes: int
+    """Of all files of the checkpoint."""
+    moved_bytes: int
+    """What was fetched from the store or sent to it: less where files have holes, where only a part was restored, and
+    where a save found parts of itself in the store already."""
+    milliseconds: int
+    """A restore's until it was whole and verified; a save's from the beginning of its upload until it stood."""
+
+
+@dataclasses.dataclass(frozen=True)
 class Document:
     """What one attempt tells the operator; written at start, after the restore, at every commit and at the end.
 
@@ -282,6 +295,10 @@ class Document:
     """In place of `resumed_from`: the checkpoint of WAYPOST_CHECKPOINT_FROM. Its numbers are another store's, so they
     are for people, and say nothing about this task's progress."""
     committed: Position | None = None
+    restore: Transfer | None = None
+    """The last restore before the first save of this attempt."""
+    last_save: Transfer | None = None
+    """That of `committed`."""
     stop_requested: bool = False
     completed: bool = False
     highest_attempt: int | None = None
@@ -317,6 +334,13 @@ class Document:
         ):
             if position is not None:
                 record[key] = {"sequence": position.sequence, "step": position.step}
+        for key, moved in (("restore", self.restore), ("lastSave", self.last_save)):
+            if moved is not None:
+                record[key] = {
+                    "sizeBytes": moved.size_bytes,
+                    "movedBytes": moved.moved_bytes,
+                    "milliseconds": moved.milliseconds,
+                }
         if self.stop_requested:
             record["stopRequested"] = True
         if self.completed:
@@ -357,6 +381,8 @@ class Document:
             resumed_from=_position(record.get("resumedFrom")),
             started_from=_position(record.get("startedFrom")),
             committed=_position(record.get("committed")),
+            restore=_transfer(record.get("restore")),
+            last_save=_transfer(record.get("lastSave")),
             stop_requested=record.get("stopRequested") is True,
             completed=record.get("completed") is True,
             highest_attempt=_integer(record.get("highestAttempt")),
@@ -407,6 +433,16 @@ def _position(value: object) -> Position | None:
         return None
     sequence = _integer(value.get("sequence"))
     return None if sequence is None else Position(sequence, _integer(value.get("step")))
+
+
+def _transfer(value: object) -> Transfer | None:
+    if not isinstance(value, dict):
+        return None
+    size, moved = _integer(value.get("sizeBytes")), _integer(value.get("movedBytes"))
+    milliseconds = _integer(value.get("milliseconds"))
+    if size is None or moved is None or milliseconds is None:
+        return None
+    return Transfer(size, moved, milliseconds)
 
 
 def store_uri(base_uri: str, namespace: str, name: str, uid: str) -> str:

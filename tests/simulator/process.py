@@ -16,6 +16,7 @@ from tests.simulator.actors import Actor
 from tests.simulator.judge import Files, Judge
 from tests.simulator.place import Door
 from tests.simulator.town import Clock, Role, Town, content, restored
+from waypost.contract import Transfer
 from waypost.errors import (
     AttemptRefusedError,
     CheckpointPrunedError,
@@ -205,7 +206,7 @@ class Process:
     def _take(self, calls: Calls, entry: Checkpoint, whole: Manifest) -> Files:
         return restored(calls, entry, parts.chosen(entry, whole, None, self._group))
 
-    def _told(self, info: CheckpointInfo) -> None:
+    def _told(self, info: CheckpointInfo, save: Transfer) -> None:
         """The document of the attempt: written before anybody is told."""
         assert info.step is not None
         self._judge.confirmed(self.fence, info.sequence, info.step)

@@ -15,16 +15,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from waypost import contract
-from waypost.contract import DOCUMENT_SIZE, Document, Position
+from waypost.contract import DOCUMENT_SIZE, Document, Position, Transfer
 
 numbers = st.integers(min_value=0, max_value=2**63 - 1)
 positions = st.none() | st.builds(Position, sequence=numbers, step=st.none() | numbers)
+transfers = st.none() | st.builds(Transfer, size_bytes=numbers, moved_bytes=numbers, milliseconds=numbers)
 documents = st.builds(
     Document,
     attempt=numbers,
     fence=st.none() | numbers,
     resumed_from=positions,
     committed=positions,
+    restore=transfers,
+    last_save=transfers,
     stop_requested=st.booleans(),
     completed=st.booleans(),
     highest_attempt=st.none() | numbers,
@@ -73,6 +76,33 @@ def test_anything_else_in_the_message_is_no_document_and_never_an_error(raw: byt
 )
 def test_a_record_of_the_wrong_shape_is_no_document(record: str) -> None:
     assert Document.parse(record) is None
+
+
+@pytest.mark.parametrize(
+    "moved",
+    [
+        "null",
+        "[1, 2, 3]",
+        "{}",
+        '{"sizeBytes": 1, "movedBytes": 1}',
+        '{"sizeBytes": 1, "movedBytes": 1, "milliseconds": 1.5}',
+        '{"sizeBytes": -1, "movedBytes": 1, "milliseconds": 1}',
+        '{"sizeBytes": 9223372036854775808, "movedBytes": 1, "milliseconds": 1}',
+        '{"sizeBytes": "1", "movedBytes": 1, "milliseconds": 1}',
+    ],
+)
+def test_odd_numbers_of_a_transfer_are_none_and_spoil_nothing_else(moved: str) -> None:
+    read = Document.parse(f'{{"waypost": 1, "attempt": 3, "restore": {moved}, "lastSave": {moved}}}')
+    assert read == Document(attempt=3)
+
+
+def test_the_largest_numbers_leave_room_for_words() -> None:
+    most = 2**63 - 1
+    position, moved = Position(most, most), Transfer(most, most, most)
+    full = Document(most, most, position, position, position, moved, moved, highest_attempt=most, message="m" * 1000)
+    read = Document.parse(full.encode())
+    assert read is not None
+    assert len(read.message or "") > 200
 
 
 def test_only_the_first_kilobyte_is_read() -> None:

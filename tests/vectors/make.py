@@ -90,7 +90,7 @@ class Maker:
         seams = Seams(nonce=lambda: f"{next(self._nonces):032x}", now=lambda: now)
         calls = Calls(open_backend(self.folder.as_uri()), seams)
         handle = WritingHandle(
-            calls, Writer(number, None), lambda: None, lambda info: None, STARTING, IssuedFences(), sizes
+            calls, Writer(number, None), lambda: None, lambda info, save: None, STARTING, IssuedFences(), sizes
         )
         for step, folder in enumerate(sources):
             settle(folder)

@@ -7,6 +7,7 @@ write, never read by code.
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
@@ -40,6 +41,22 @@ class Position(Typed):
     @classmethod
     def of(cls, position: contract.Position | None) -> Position | None:
         return None if position is None else cls(sequence=position.sequence, step=position.step)
+
+
+class Transfer(Typed):
+    """What it took to restore or to save a checkpoint."""
+
+    size_bytes: Big
+    """Of all files of the checkpoint."""
+    moved_bytes: Big
+    """What was fetched from the store or sent to it: less where files have holes, where only a part was restored, and
+    where a save found parts of itself in the store already."""
+    milliseconds: Big
+    """A restore's until it was whole and verified; a save's from the beginning of its upload until it stood."""
+
+    @classmethod
+    def of(cls, moved: contract.Transfer | None) -> Transfer | None:
+        return None if moved is None else cls(**dataclasses.asdict(moved))
 
 
 class Checkpoint(Position):
@@ -94,6 +111,10 @@ class Attempt(Typed):
     """The checkpoint it started from; absent when it started from nothing."""
     committed: Position | None = None
     """The last checkpoint it committed."""
+    restore: Transfer | None = None
+    """What its last restore before its first save took."""
+    last_save: Transfer | None = None
+    """What the save of its last checkpoint took."""
     highest_attempt: Big | None = None
     """The highest attempt its store knew, if the store refused it: the next one goes above."""
 

@@ -28,7 +28,7 @@ from typing import TypeVar
 
 from waypost.contract import Outcome
 from waypost_operator.model.raw import moment, timestamp
-from waypost_operator.model.status import Attempt, Checkpoint, Counts, Position, SinceProgress, TaskStatus
+from waypost_operator.model.status import Attempt, Checkpoint, Counts, Position, SinceProgress, TaskStatus, Transfer
 from waypost_operator.policy import progress
 from waypost_operator.policy.classify import Verdict
 
@@ -97,6 +97,8 @@ def settle(status: TaskStatus, verdict: Verdict, attempt: Attempt, *, finished: 
             "progressed": progressed,
             "resumed_from": Position.of(resumed_from),
             "committed": Position.of(committed),
+            "restore": Transfer.of(document.restore if document else None),
+            "last_save": Transfer.of(document.last_save if document else None),
             "highest_attempt": document.highest_attempt if document else None,
         }
     )

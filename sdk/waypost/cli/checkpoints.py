@@ -14,6 +14,7 @@ import click
 
 from waypost.backends.opening import open_backend
 from waypost.checkpoints import CheckpointInfo, Checkpoints
+from waypost.cli.bar import progress_bar
 from waypost.contract import EXIT_CORRUPT
 from waypost.errors import ConfigurationError
 from waypost.log import say
@@ -70,7 +71,7 @@ def show(uri: str, sequence: int | None) -> None:
 @click.option("--replace", is_flag=True, help="Replace whatever FOLDER holds.")
 def pull(uri: str, folder: str, sequence: int | None, replace: bool) -> None:
     """Restore a checkpoint of the store URI to FOLDER: the newest, or the one with the number SEQUENCE."""
-    with Checkpoints(uri, attempt=None) as store:
+    with Checkpoints(uri, attempt=None) as store, progress_bar():
         info = store.restore(folder, sequence, replace=replace)
     if info is None:
         raise ConfigurationError(f"nothing is saved in {uri} yet")

@@ -42,7 +42,7 @@ from waypost.store.calls import Calls
 from waypost.store.keys import MIB, Upload
 from waypost.store.manifest import Manifest
 from waypost.store.packing import NOTHING_HELD, SIZES, Held, Sizes, pack_content
-from waypost.store.progress import Progress
+from waypost.store.progress import current
 from waypost.store.sources import Content
 from waypost.store.urgency import Urgency
 from waypost.store.waiting import SLICE_SECONDS
@@ -162,12 +162,13 @@ class Mover:
             self._process = _Process(self._environment)
         process, urgency = self._process, work.urgency
         process.send(work, descriptors)
-        progress = Progress("saving", "are in the store", work.content.size)
+        progress = current()
         hunger = Hunger(Path(f"/proc/{process.pid}"))
         heard, graced = time.monotonic(), False
         while (silence := time.monotonic() - heard) < (_SILENCE if not graced else _SILENCE_UNDER_STOP):
             calls.check()
-            progress.tell()
+            if progress is not None:
+                progress.tell()
             if not graced and (left := calls.remaining_grace()) is not None:
                 graced = True
                 process.send(Grace(time.monotonic() + left))
@@ -183,7 +184,8 @@ class Mover:
             match message:
                 case Stored(name, size):
                     stored.add(name)
-                    progress.add(size)
+                    if progress is not None:
+                        progress.add(size)
                     hunger = Hunger(Path(f"/proc/{process.pid}"))
                 case Done() | Failed() | Unable():
                     return message

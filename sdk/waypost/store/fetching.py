@@ -20,8 +20,9 @@ from waypost.store.calls import Calls
 from waypost.store.damage import DamagedError
 from waypost.store.entries import Checkpoint, ManifestObject
 from waypost.store.flight import fly
-from waypost.store.incoming import Incoming, Take
+from waypost.store.incoming import Incoming, Piece, Take
 from waypost.store.manifest import Manifest
+from waypost.store.progress import Progress, current
 from waypost.store.ranges import Request, Span, requests
 
 _LOOKS: Final = 3
@@ -75,8 +76,11 @@ def read_pieces(
     They are verified when this returns, and not before: what turns out wrong is given once more. Several requests are
     in flight: `take` is called in threads, several at once, in any order; what it raises ends the reading. With `spans`
     (of a file, by its node; ascending, apart from each other) only chunks with a part in them are read. Of a pack only
-    what is needed is fetched, by as few requests as that takes.
+    what is needed is fetched, by as few requests as that takes. The current transfer (`progress.current`) is told.
     """
+    if (progress := current()) is not None:
+        progress.expect(found.written if spans is None else _length(spans))
+        take = _counted(take, progress)
 
     def deal(lane: Calls, request: Request) -> None:
         for look in range(1, _LOOKS + 1):
@@ -89,6 +93,19 @@ def read_pieces(
         raise DamagedError(f"its {what}")
 
     fly(calls, lambda longest: requests(found, longest, spans), deal)
+
+
+def _length(spans: Mapping[int, Sequence[Span]]) -> int:
+    return sum(end - start for ascending in spans.values() for start, end in ascending)
+
+
+def _counted(take: Take, progress: Progress) -> Take:
+    def taking(piece: Piece) -> None:
+        take(piece)
+        progress.add(len(piece.data))
+        progress.tell()
+
+    return taking
 
 
 def _read(calls: Calls, entry: Checkpoint, request: Request, take: Take) -> str | None:

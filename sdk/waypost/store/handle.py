@@ -16,6 +16,7 @@ from collections.abc import Callable, Mapping
 from typing import Final, Protocol
 
 from waypost import attempt, ending, stop
+from waypost.contract import Transfer
 from waypost.errors import ConfigurationError, StorageError
 from waypost.log import logger
 from waypost.state.buffers import Buffers
@@ -71,7 +72,7 @@ class WritingHandle:
         calls: Calls,
         writer: Writer,
         interrupt: Callable[[], None],
-        committed: Callable[[CheckpointInfo], None],
+        committed: Callable[[CheckpointInfo, Transfer], None],
         starting: Budget,
         issued: IssuedFences | None = None,
         sizes: Sizes = SIZES,
@@ -85,8 +86,9 @@ class WritingHandle:
         Without a CHECKPOINT, ask the start point.
 
         `interrupt` is called between the requests of the start and may raise; `committed` at each confirmed save, in
-        the saver's thread; `together` is how long a rank waits for the others. `issued` are the FENCEs of this process.
-        Without `retention` everything is kept. Who packs and uploads `elsewhere` is closed with the handle.
+        the saver's thread, with what the save took; `together` is how long a rank waits for the others. `issued` are
+        the FENCEs of this process. Without `retention` everything is kept. Who packs and uploads `elsewhere` is closed
+        with the handle.
         """
         self.uri, self.writer, self.pid, self.users = calls.backend.uri, writer, os.getpid(), 0
         self.calls, self._committed, self.retention = calls, committed, retention
@@ -200,9 +202,11 @@ class WritingHandle:
 
     def _save(self, job: Job[CheckpointInfo]) -> CheckpointInfo:
         self.log.require_open()
+        began, sent = self.calls.seams.clock(), self._uploads.sent
         entry = self.ranks.save(job) if isinstance(self.ranks, Member) else self._append(job)
         info = CheckpointInfo.of(entry)
-        self._committed(info)
+        took = round((self.calls.seams.clock() - began) * 1000)
+        self._committed(info, Transfer(info.size_bytes, self._uploads.sent - sent, took))
         return info
 
     def _append(self, job: Job[CheckpointInfo]) -> Checkpoint:
@@ -295,7 +299,7 @@ def share(
     calls: Calls,
     writer: Writer,
     interrupt: Callable[[], None],
-    committed: Callable[[CheckpointInfo], None],
+    committed: Callable[[CheckpointInfo, Transfer], None],
     starting: Budget = STARTING,
     start_point: StartPoint | None = None,
     together: Budget = TOGETHER,

@@ -25,6 +25,7 @@ from waypost.store.calls import Calls
 from waypost.store.edges import cuts, edges_of
 from waypost.store.keys import MIB, Upload
 from waypost.store.manifest import Chunk, Manifest, Pack
+from waypost.store.progress import EVERY, current
 from waypost.store.sources import MIN_HOLE, Content, Reader
 from waypost.store.tree import Kind
 from waypost.store.width import Width
@@ -241,6 +242,7 @@ class _Flight:
         self._pool = calls.seams.pool(most, "waypost-pack")
         self._flying: dict[Future[float], int] = {}
         self._given_up = False
+        self._progress = current()
 
     def __enter__(self) -> Self:
         return self
@@ -277,10 +279,15 @@ class _Flight:
             self._land()
 
     def _land(self) -> None:
-        for future in wait(self._flying, return_when=FIRST_COMPLETED).done:
+        """Wait until one has arrived, or a while."""
+        for future in wait(self._flying, EVERY / 2, FIRST_COMPLETED).done:
             length = self._flying.pop(future)
             if future.result() >= _SLOW:
                 self._width.landed(length)
+            if self._progress is not None:
+                self._progress.add(length)
+        if self._progress is not None:
+            self._progress.tell()
 
     def _put(self, name: str, buffer: Buffer, length: int) -> float:
         """Returns the seconds it took."""

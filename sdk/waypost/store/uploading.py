@@ -22,6 +22,7 @@ from waypost.store.keys import Upload
 from waypost.store.known import Known, Saved, worth_naming
 from waypost.store.manifest import Chunk, Manifest, Pack
 from waypost.store.packing import NOTHING_HELD, SIZES, Held, Sizes, pack_content
+from waypost.store.progress import moving
 from waypost.store.sequences import Sequences
 from waypost.store.settled import Identity, Settled
 from waypost.store.sources import Content, Hole
@@ -66,6 +67,8 @@ class Uploads:
         """Of the settled files in what was packed last."""
         self.packer: Packer = pack_content
         """Does the work of `pack`; may be replaced by what has it done elsewhere."""
+        self.sent = 0
+        """Bytes of contents that were sent so far, by this process and the other ranks whose parts it has taken."""
         self._taken: dict[int, int] = {}
         """Of each other rank the last upload that was taken for an entry."""
 
@@ -80,6 +83,7 @@ class Uploads:
             if small is not None:
                 content.require_kept()
                 self._begin()
+                self.sent += len(small.data or b"")
                 return small
         return self.describe(self.pack(content))
 
@@ -96,9 +100,13 @@ class Uploads:
             places=[content.places[index] for index in changed],
         )
         sizes = dataclasses.replace(self._sizes, whole=content.size)
-        packed = self.packer(rest, self._calls, upload, sizes, held)
+        with moving("saving", "are in the store", at_most=True) as progress:
+            progress.expect(sum(node.size for node in rest.nodes))
+            packed = self.packer(rest, self._calls, upload, sizes, held)
         content.require_kept()
-        self._unnamed |= {pack.name for pack in packed.packs if keys.upload_of(pack.name) == upload}
+        fresh = [pack for pack in packed.packs if keys.upload_of(pack.name) == upload]
+        self._unnamed |= {pack.name for pack in fresh}
+        self.sent += sum(pack.size for pack in fresh)
         rows = dict(zip(changed, packed.chunks, strict=True))
         packs, indexes = list(packed.packs), {pack.name: index for index, pack in enumerate(packed.packs)}
         for file, row in kept.items():
@@ -143,6 +151,7 @@ class Uploads:
                 return False
             self._taken[rank] = max(upload[1], self._taken.get(rank, 0))
         self._unnamed |= names
+        self.sent += sum(pack.size for pack in packed.packs)
         return True
 
     def _begin(self) -> None:

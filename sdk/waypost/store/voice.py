@@ -10,7 +10,7 @@ from typing import Unpack
 
 from waypost import stop
 from waypost.attempt import Fields, report
-from waypost.contract import Position
+from waypost.contract import Position, Transfer
 from waypost.store.group import Group
 from waypost.store.info import CheckpointInfo
 
@@ -28,17 +28,20 @@ class Voice:
         if self.ours and leads and (document := report()) is not None:
             document.update(**fields)
 
-    def resumes_from(self, info: CheckpointInfo) -> None:
-        """What the attempt goes on from; a start point's numbers are another store's, and have a field of their own."""
+    def resumes_from(self, info: CheckpointInfo, restore: Transfer | None = None) -> None:
+        """What the attempt goes on from; a start point's numbers are another store's, and have a field of their own.
+
+        `restore`: what it took, if its files were restored.
+        """
         position = Position(info.sequence, info.step)
         if info.origin is None:
-            self.tell(resumed_from=position, started_from=None)
+            self.tell(resumed_from=position, started_from=None, restore=restore)
         else:
-            self.tell(resumed_from=None, started_from=position)
+            self.tell(resumed_from=None, started_from=position, restore=restore)
 
-    def committed(self, info: CheckpointInfo) -> None:
+    def committed(self, info: CheckpointInfo, save: Transfer) -> None:
         """Called in the saver's thread, before anybody is told that the save stands."""
-        self.tell(committed=Position(info.sequence, info.step))
+        self.tell(committed=Position(info.sequence, info.step), last_save=save)
         if self.ours:
             stop.note_commit(by_all=self._group is not None)
 

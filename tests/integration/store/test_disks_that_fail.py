@@ -105,7 +105,7 @@ def test_a_full_disk_is_named_and_nothing_half_written_counts(disk: Disk, step: 
 def start_elsewhere(path: Path) -> None:
     """As the next attempt, on another machine, would: this process's own handle is none the wiser."""
     calls = Calls(open_backend(f"file://{path}/store"), Seams(), HASTY)
-    WritingHandle(calls, Writer(2, "pod-2"), lambda: None, lambda info: None, HASTY)
+    WritingHandle(calls, Writer(2, "pod-2"), lambda: None, lambda info, save: None, HASTY)
 
 
 def test_room_that_is_made_meanwhile_lets_the_save_through(disk: Disk) -> None:

@@ -37,7 +37,7 @@ def backend(uri: str) -> Iterator[Backend]:
 def another_process(uri: str, attempt: int) -> WritingHandle:
     """A writer that this process's own handle knows nothing of, as another machine's would be."""
     calls = Calls(open_backend(uri), Seams())
-    return WritingHandle(calls, Writer(attempt, f"pod-{attempt}"), lambda: None, lambda info: None, STARTING)
+    return WritingHandle(calls, Writer(attempt, f"pod-{attempt}"), lambda: None, lambda info, save: None, STARTING)
 
 
 # --- What a backend promises -----------------------------------------------------------------------------------------

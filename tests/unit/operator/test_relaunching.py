@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 from tests.unit.operator.server import START
 from tests.unit.operator.story import Story, document
 from tests.unit.operator.tasks import task
-from waypost.contract import ConditionReason, Document, DocumentReason, EventReason, Outcome
+from waypost.contract import ConditionReason, Document, DocumentReason, EventReason, Outcome, Transfer
 from waypost_operator.model.decision import (
     Wait,
 )
@@ -29,6 +31,21 @@ def test_a_preempted_task_with_progress_is_relaunched_at_once_by_one_write_and_o
         "attempt 1 was preempted (EvictionByEvictionAPI on node-1) at step 41; "
         "starting attempt 2 now, it resumes from the newest checkpoint"
     )
+
+
+def test_the_history_tells_what_an_attempts_restore_and_its_last_save_took() -> None:
+    story = Story()
+    name = story.running(seconds=60)
+    story.world.disrupt(name)
+    told = document(1, step=41)
+    restore, save = Transfer(5000, 4000, 300), Transfer(6000, 100, 20)
+    story.world.exit(name, 143, dataclasses.replace(told, restore=restore, last_save=save))
+    story.settle()
+    assert story.attempt(1)["restore"] == {"sizeBytes": 5000, "movedBytes": 4000, "milliseconds": 300}
+    assert story.attempt(1)["lastSave"] == {"sizeBytes": 6000, "movedBytes": 100, "milliseconds": 20}
+    story.world.exit(story.running(2), 143, document(2, step=42))
+    story.settle()
+    assert not {"restore", "lastSave"} & set(story.attempt(2)), "it told nothing of these"
 
 
 def test_the_hundredth_preemption_with_progress_is_relaunched_as_fast_as_the_first() -> None:

@@ -235,3 +235,36 @@ def test_an_unwritable_termination_message_does_not_change_the_end(attempt: Atte
     done = attempt.run(code, WAYPOST_TERMINATION_LOG="/nowhere/at/all")
     assert (done.code, done.out) == (0, "ran on\n"), done
     assert done.err.count("can't write the termination message /nowhere/at/all") == 1
+
+
+def test_the_document_tells_what_the_restore_and_the_last_save_took(attempt: Attempt) -> None:
+    first = attempt.run(
+        """
+        import random
+        from waypost import Checkpoints
+        with Checkpoints() as store:
+            data = random.Random(1).randbytes(3 << 20)
+            store.save(data, wait=True)
+            store.save(data, step=7, wait=True)
+        """
+    )
+    assert first.document is not None
+    assert first.document.restore is None, "there was nothing to restore"
+    assert first.document.last_save is not None, first.err
+    assert first.document.last_save.size_bytes == 3 << 20
+    assert first.document.last_save.moved_bytes == 0, "all of it was there already"
+    again = Attempt(attempt.folder, attempt.store, number=2).run(
+        """
+        from waypost import Checkpoints
+        with Checkpoints() as store:
+            store.restore("restored")
+            store.save(bytes([1]) * 100, wait=True)
+            store.read_bytes()
+        """
+    )
+    assert again.document is not None
+    assert again.document.restore is not None, again.err
+    assert (again.document.restore.size_bytes, again.document.restore.moved_bytes) == (3 << 20, 3 << 20)
+    assert 0 < again.document.restore.milliseconds < 60_000
+    assert again.document.last_save is not None
+    assert (again.document.last_save.size_bytes, again.document.last_save.moved_bytes) == (100, 100)

@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
+import pty
+import random
+import subprocess
+import sys
 from importlib.metadata import entry_points, version
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
 
+from tests.unit.sdk.processes import run_outside
 from waypost import Checkpoints
 from waypost.cli import cli
+from waypost.store.keys import MIB
 
 
 def invoke(*words: str) -> str:
@@ -83,6 +91,37 @@ def test_pins_prunes_and_verification_by_hand(filled: str, tmp_path: Path) -> No
     assert json.loads(invoke("checkpoints", "verify", filled, "--json"))["problems"] == []
     assert invoke("checkpoints", "pull", filled, str(tmp_path / "out")).startswith(f"checkpoint {last} is in")
     assert (tmp_path / "out" / "_dst_cp").read_bytes() == b"2"
+
+
+@pytest.fixture
+def large(store: str) -> str:
+    """A store with one checkpoint of a few pieces."""
+    with Checkpoints(store, attempt=1) as checkpoints:
+        checkpoints.save(random.Random(1).randbytes(5 * MIB), wait=True)
+    return store
+
+
+def test_on_a_terminal_a_pull_shows_how_far_it_is(large: str, tmp_path: Path) -> None:
+    ours, theirs = pty.openpty()
+    words = [sys.executable, "-m", "waypost.cli", "checkpoints", "pull", large, str(tmp_path / "out")]
+    done = subprocess.run(words, stdout=subprocess.PIPE, stderr=theirs, timeout=60, check=True)
+    os.close(theirs)
+    shown = b""
+    with os.fdopen(ours, "rb", buffering=0) as terminal, contextlib.suppress(OSError):  # EIO: nobody writes any more
+        while piece := terminal.read(4096):
+            shown += piece
+    assert b"restoring" in shown
+    assert b"100%  5 of 5 MiB" in shown
+    assert done.stdout.startswith(b"checkpoint "), "what a script reads has no bar in it"
+    assert (tmp_path / "out" / "_dst_cp").stat().st_size == 5 * MIB
+
+
+def test_where_nobody_looks_on_a_quick_pull_says_what_came_of_it_and_nothing_else(large: str, tmp_path: Path) -> None:
+    done = run_outside(tmp_path, "-m", "waypost.cli", "checkpoints", "pull", large, str(tmp_path / "out"))
+    assert done.code == 0
+    assert "MiB" not in done.err
+    assert "\r" not in done.err
+    assert "\x1b" not in done.err
 
 
 def test_version_is_the_distributions() -> None:

@@ -61,9 +61,13 @@ def test_the_document_is_rank_0s_and_completed_when_all_ranks_are(attempt: Attem
         hear(processes, "ready")
         tell(processes, "save")
         hear(processes, "done")
-        assert attempt.document == Document(attempt=1, fence=1, committed=Position(2, 7))
+        told = attempt.document
+        assert told is not None
+        assert told.last_save is not None
+        assert told.last_save.size_bytes == told.last_save.moved_bytes == 20, "of all ranks"
+        assert told == Document(attempt=1, fence=1, committed=Position(2, 7), last_save=told.last_save)
         tell(processes[1:], "complete")
-        assert attempt.document == Document(attempt=1, fence=1, committed=Position(2, 7))
+        assert attempt.document == told
         tell(processes[:1], "complete")
         assert [attempt.end(process).code for process in processes] == [0, 0]
         assert attempt.document is not None

@@ -263,7 +263,7 @@ class Process:
             self.calls,
             writer,
             lambda: None,
-            self.told.append,
+            lambda info, save: self.told.append(info),
             budget,
             issued,
             sizes,

@@ -54,7 +54,10 @@ def test_the_document_follows_the_attempt_from_fence_to_commit(tmp_path: Path) -
     second = Pod(tmp_path, 2, "pod-2")
     done = second.run("ck = Checkpoints(); assert ck.read_bytes() == b'one'; os._exit(9)")
     assert done.returncode == 9, done.stderr
-    assert second.document == Document(attempt=2, fence=3, resumed_from=Position(2, 10))
+    restore = second.document.restore
+    assert restore is not None
+    assert restore.size_bytes == restore.moved_bytes == len(b"one")
+    assert second.document == Document(attempt=2, fence=3, resumed_from=Position(2, 10), restore=restore)
 
 
 def test_a_commit_stands_in_the_document_before_the_program_hears_of_it(tmp_path: Path) -> None:

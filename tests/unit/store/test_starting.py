@@ -212,7 +212,9 @@ def test_no_fence_is_sent_after_a_stop_order(backend: SteppedBackend) -> None:
 
     backend.before = stop_before_the_fence
     with pytest.raises(StopRequested):
-        WritingHandle(Calls(backend, World().seams(), BUDGET), Writer(1, None), interrupt, lambda info: None, BUDGET)
+        WritingHandle(
+            Calls(backend, World().seams(), BUDGET), Writer(1, None), interrupt, lambda info, save: None, BUDGET
+        )
     assert backend.log() == []
 
 
