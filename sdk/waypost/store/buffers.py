@@ -59,6 +59,13 @@ class Buffers:
         """The caller doesn't need it any more; others may."""
         self._back.append(buffer)
 
+    def close(self) -> None:
+        """All that came back goes to the system, now or when the last view of it goes; nothing is taken any more."""
+        for buffer in self._back:
+            if _is_free(buffer):
+                buffer.close()
+        self._back.clear()
+
 
 def _is_free(buffer: Buffer) -> bool:
     try:

@@ -250,6 +250,7 @@ class _Flight:
     def __exit__(self, kind: object, error: object, trace: object) -> None:
         self._given_up = kind is not None
         self._pool.shutdown()
+        self._buffers.close()  # else it would wait for the garbage collector, for `_calls` leads back here
 
     def buffer(self) -> Buffer:
         """An empty pack; waits until there is memory for it. Raises what sending the others raises, StorageError."""

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
+import gc
+import mmap
 import os
 import threading
 import time
+import weakref
 from collections.abc import Callable
 from pathlib import Path
 
@@ -236,6 +239,25 @@ def test_a_buffer_is_used_again_only_when_nobody_looks_at_it() -> None:
     assert buffers.take(101) is None, "that would be more than there may be"
     buffers.give_back(first)
     assert buffers.take(200) is not None, "what is free makes room for another size"
+
+
+def test_the_memory_of_a_save_goes_with_it_and_waits_for_no_garbage_collector() -> None:
+    """Else the next one's comes on top of it, and a program that saves no more keeps it for ever."""
+    mappings: list[weakref.ref[mmap.mmap]] = []
+
+    class Recording(SteppedBackend):
+        def put(self, key: str, data: bytes | memoryview) -> None:
+            assert isinstance(data, memoryview)
+            assert isinstance(data.obj, mmap.mmap)
+            mappings.append(weakref.ref(data.obj))
+
+    gc.disable()
+    try:
+        pack_content(content_of(os.urandom(10_000)), quick(Recording()), UPLOAD, Sizes(pack=1000, memory=3000))
+    finally:
+        gc.enable()
+    assert len(mappings) == 10
+    assert [mapping for ref in mappings if (mapping := ref()) is not None and not mapping.closed] == []
 
 
 def test_a_file_that_shrinks_under_the_reader_fails_the_save(tmp_path: Path) -> None:
