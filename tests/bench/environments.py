@@ -20,6 +20,8 @@ from tests.cluster.errors import ClusterError
 from tests.cluster.progress import LongStep
 
 _PINS = Path(__file__).parent / "programs" / "peers"
+_COMPILED = "--compile-bytecode"
+"""Nobody pays for compiling what they import: tools are timed from their start, and libraries import late, too."""
 _ROOT = Path(__file__).parents[2]
 
 
@@ -55,7 +57,8 @@ def module_path() -> str:
 def _installed(name: str) -> Path:
     """Not made under a temporary name first, for a virtual environment holds its own path: a mark says it is whole."""
     lock = _PINS / f"{name}.lock"
-    folder = cache_dir() / "bench" / f"{name}-{sha256(lock.read_bytes()).hexdigest()[:12]}"
+    digest = sha256(lock.read_bytes() + _COMPILED.encode()).hexdigest()[:12]
+    folder = cache_dir() / "bench" / f"{name}-{digest}"
     mark = folder / ".complete"
     with locked(f"bench-{name}"):
         if not mark.exists():
@@ -64,7 +67,7 @@ def _installed(name: str) -> Path:
             with LongStep(f"installing the peers ({name}) for the benchmark"):
                 uv = [sys.executable, "-m", "uv"]
                 _run([*uv, "venv", "--quiet", "--python", sys.executable, str(folder)])
-                target = ["--python", str(folder / "bin" / "python"), "--require-hashes", "-r", str(lock)]
+                target = ["--python", str(folder / "bin" / "python"), "--require-hashes", "-r", str(lock), _COMPILED]
                 _run([*uv, "pip", "install", "--quiet", *target])
             mark.touch()
     return folder
