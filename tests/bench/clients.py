@@ -176,10 +176,10 @@ TOOLS: Sequence[Client] = (S5cmd(), Rclone(), Aws())
 ALL: Sequence[Client] = (WAYPOST, *LIBRARIES, *TOOLS)
 
 
-def limit(name: str, program: Callable[[Turn], Sequence[str]]) -> Contestant:
+def limit(name: str, program: Callable[[Turn], Sequence[str]], *, unsigned: bool = False) -> Contestant:
     """What the machine can do: a program of tests.bench.peers.limits with these arguments."""
 
     def started(turn: Turn) -> Program:
         return Program(Environment.OWN.module("limits", *program(turn)), staged=True)
 
-    return Contestant(name, started, limit=True)
+    return Contestant(name, started, limit=True, unsigned=unsigned)

@@ -2,21 +2,25 @@
 
 Each round runs every contestant once, in an order that moves on by one from round to round, so that the machine's
 moods meet all of them, and no one always comes behind the same neighbour. A first round warms up and isn't counted.
-What is compared are medians, and beside each stands what the least and the most was.
+What is compared are medians, and beside each stands what the least and the most was. A peer whose turns are long takes
+part in fewer rounds, or a few slow ones would take most of the time.
 """
 
 from __future__ import annotations
 
 import contextlib
+import datetime
 import os
+import platform
 import shutil
 import statistics
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from tests.bench.measuring import Measurement, Program, RunError, measure, warm_memory
-from tests.bench.sink import Sink
+from tests.bench.server import Server
 from tests.cluster.progress import say
 
 OURS = "Waypost"
@@ -31,27 +35,32 @@ class Setting:
     tls: bool = False
     latency_ms: int = 0
     rate_mib: int = 0
+    real: bool = False
+    """Whether the server is a real one (gateway.py) in place of the sink."""
 
     @property
     def label(self) -> str:
-        """Its name: `http`, `TLS`, `http, 20 ms`, `http, 200 MiB/s`."""
+        """Its name: `http`, `TLS`, `http, 20 ms`, `http, 200 MiB/s`, `http, versitygw`."""
         late = f", {self.latency_ms} ms" if self.latency_ms else ""
         slow = f", {self.rate_mib} MiB/s" if self.rate_mib else ""
-        return ("TLS" if self.tls else "http") + late + slow
+        real = ", versitygw" if self.real else ""
+        return ("TLS" if self.tls else "http") + late + slow + real
 
 
-HTTP, TLS, FAR = Setting(), Setting(tls=True), Setting(latency_ms=20)
+HTTP, TLS, FAR, REAL = Setting(), Setting(tls=True), Setting(latency_ms=20), Setting(real=True)
 
 
 @dataclass(frozen=True)
 class Stage:
     """What all rows share: the server, a folder on tmpfs, and how large and how often."""
 
-    sink: Sink
+    server: Server
     folder: Path
     mebibytes: int
     rounds: int
     smoke: bool = False
+    patience_seconds: float = 12.0
+    """What a peer's counted turns may take together under one setting; one it has in any case."""
 
     @property
     def size(self) -> int:
@@ -79,6 +88,8 @@ class Contestant:
     check: Callable[[Turn], None] = lambda _: None
     limit: bool = False
     """Whether it shows what the machine can do, rather than what a client can."""
+    unsigned: bool = False
+    """Whether it signs nothing, so that only the sink answers it."""
 
     @property
     def needed(self) -> bool:
@@ -126,6 +137,28 @@ class Row:
     """Whether it needs the environment that takes gigabytes."""
     columns: Mapping[str, str] = field(default_factory=dict)
     """More columns: a key of the programs' reports, and its heading."""
+    grows: str = ""
+    """What the contestants differ in the number of, which each reports as `count`: it is drawn as a curve."""
+
+
+@dataclass(frozen=True)
+class Circumstances:
+    """When, where and how often: figures of two runs are not to be compared without a look at these."""
+
+    date: str
+    machine: str
+    mebibytes: int
+    rounds: int
+
+    @classmethod
+    def of(cls, stage: Stage) -> Circumstances:
+        """Those of now and here."""
+        system, python = platform.release().partition("-")[0], platform.python_version()
+        machine = f"{os.cpu_count()} cores, Linux {system}, Python {python}"
+        return cls(datetime.datetime.now(datetime.UTC).date().isoformat(), machine, stage.mebibytes, stage.rounds)
+
+    def __str__(self) -> str:
+        return f"{self.date}: {self.machine}; the large file has {self.mebibytes} MiB, {self.rounds} rounds"
 
 
 @dataclass
@@ -138,6 +171,14 @@ class Outcome:
     failures: dict[str, str]
     needed: frozenset[str]
     """Who must not fail: Waypost and the limits."""
+    circumstances: Circumstances
+    moved: int | None
+    """Bytes that each moved."""
+
+    @property
+    def sound(self) -> bool:
+        """Whether all ran that the row says nothing without."""
+        return not self.needed & self.failures.keys()
 
 
 def median(results: Results, name: str, what: str = "seconds") -> float:
@@ -150,37 +191,47 @@ def times(slower: str, faster: str = OURS, what: str = "seconds") -> Callable[[R
     return lambda results: median(results, slower, what) / median(results, faster, what)
 
 
-def compete(row: Row, setting: Setting, stage: Stage, chosen: Callable[[str], bool]) -> Outcome:
-    """Let the row's contestants whose names are `chosen` take turns."""
-    stage.sink.settings()
-    stage.sink.empty()
-    outcome = Outcome(row, setting, {}, {}, frozenset([OURS]))
-    with _environment(stage.sink.environment(tls=setting.tls)):
+def compete(row: Row, setting: Setting, stage: Stage, peers: Sequence[str] | None = None) -> Outcome:
+    """Let the row's contestants take turns, of the peers these, or all."""
+    stage.server.settings()
+    stage.server.empty()
+    moved = row.moved(stage) if row.moved else None
+    outcome = Outcome(row, setting, {}, {}, frozenset([OURS]), Circumstances.of(stage), moved)
+    with _environment(stage.server.environment(tls=setting.tls)):
         try:
             with row.prepare(stage, setting):
-                contestants = [one for one in row.contestants(stage) if one.needed or chosen(one.name)]
+                contestants = [
+                    one for one in row.contestants(stage) if one.needed or peers is None or one.name in peers
+                ]
+                contestants = [one for one in contestants if not (setting.real and one.unsigned)]
                 outcome.needed = frozenset(one.name for one in contestants if one.needed)
-                stage.sink.settings(latency_seconds=setting.latency_ms / 1000, rate_mib=setting.rate_mib)
+                stage.server.settings(latency_seconds=setting.latency_ms / 1000, rate_mib=setting.rate_mib)
                 _take_turns(outcome, contestants, stage)
-        except RunError as error:
+        except (RunError, OSError) as error:  # no memory, no server: other rows may have better luck
             outcome.failures[OURS] = f"what comes before the row failed: {error}"
             say(f"{row.name} ({setting.label}): {outcome.failures[OURS]}")
-    stage.sink.empty()
+    stage.server.settings()
+    stage.server.empty()
     return outcome
 
 
 def _take_turns(outcome: Outcome, contestants: Sequence[Contestant], stage: Stage) -> None:
+    most = {one.name: stage.rounds for one in contestants}
     for number in range(stage.rounds + 1):
         shift = number % len(contestants)
         for contestant in [*contestants[shift:], *contestants[:shift]]:
-            if contestant.name in outcome.failures:
+            if contestant.name in outcome.failures or number > most[contestant.name]:
                 continue
+            began = time.monotonic()
             try:
                 measured = _turn(outcome.row, contestant, outcome.setting, stage, number)
             except RunError as error:
                 outcome.failures[contestant.name] = str(error)
                 say(f"{outcome.row.name} ({outcome.setting.label}): {contestant.name} failed: {error}")
                 continue
+            if number == 0 and not contestant.needed:
+                affordable = int(stage.patience_seconds / (time.monotonic() - began))
+                most[contestant.name] = min(stage.rounds, max(1, affordable))
             if number > 0 or stage.rounds == 0:
                 outcome.results.setdefault(contestant.name, []).append(measured)
 
@@ -190,9 +241,9 @@ def _turn(row: Row, contestant: Contestant, setting: Setting, stage: Stage, numb
     turn.folder.mkdir()
     try:
         if not row.keeps_objects:
-            stage.sink.empty()
+            stage.server.empty()
         warm_memory(0 if row.moved is None else row.moved(stage))
-        measured = measure(contestant.program(turn), stage.sink, lambda: contestant.before(turn))
+        measured = measure(contestant.program(turn), stage.server, lambda: contestant.before(turn))
         if number == 0:
             contestant.check(turn)
         return measured

@@ -15,6 +15,7 @@ import json
 import mmap
 import os
 import select
+import signal
 import subprocess
 import tempfile
 import time
@@ -25,7 +26,7 @@ from typing import Any
 
 from tests.bench.accounts import adopt_orphans, cpu_seconds
 from tests.bench.environments import module_path
-from tests.bench.sink import Sink
+from tests.bench.server import Server
 
 _LOOK_SECONDS = 0.02
 _LIMIT_SECONDS = 600.0
@@ -53,6 +54,8 @@ class Measurement:
     seconds: float
     cpu_seconds: float
     peak_mib: float
+    child_mib: float
+    """What the largest of its child processes held at most: for Waypost, its uploader."""
     requests: Mapping[str, int]
     received: int
     """Bytes of objects that the server received."""
@@ -66,15 +69,15 @@ class Measurement:
         return sum(self.requests.values())
 
 
-def measure(program: Program, sink: Sink, before: Callable[[], None] = lambda: None) -> Measurement:
+def measure(program: Program, server: Server, before: Callable[[], None] = lambda: None) -> Measurement:
     """Run it; `before` comes between its `ready` and its work, or right before a tool's start."""
     adopt_orphans()
     environment = {**os.environ, **program.environment, "PYTHONPATH": module_path(), "PYTHONDONTWRITEBYTECODE": "1"}
     with tempfile.TemporaryFile() as errors:
         if not program.staged:
             before()
-        sink.forget()
-        server_before, children_before = sink.cpu_seconds(), 0.0
+        server.forget()
+        server_before, children_before = server.cpu_seconds(), 0.0
         began = time.perf_counter()
         process = subprocess.Popen(
             program.command,
@@ -90,8 +93,8 @@ def measure(program: Program, sink: Sink, before: Callable[[], None] = lambda: N
             if program.staged:
                 lines = watch.until_ready(process)
                 before()
-                sink.forget()
-                server_before, children_before = sink.cpu_seconds(), watch.children_cpu_seconds()
+                server.forget()
+                server_before, children_before = server.cpu_seconds(), watch.children_cpu_seconds()
                 assert process.stdin is not None
                 with contextlib.suppress(BrokenPipeError):  # it ended before it was ready, and its exit code says why
                     process.stdin.write(b"go\n")
@@ -118,15 +121,16 @@ def measure(program: Program, sink: Sink, before: Callable[[], None] = lambda: N
         if program.staged:
             report = json.loads(lines[-1])
             seconds, cpu = report.pop("seconds"), cpu - report.pop("cpu_before")
-    counts = sink.counts()
+    counts = server.counts()
     return Measurement(
         seconds,
         cpu,
         watch.peak_mib,
+        watch.child_mib,
         counts.requests,
         counts.received,
         counts.sent,
-        sink.cpu_seconds() - server_before,
+        server.cpu_seconds() - server_before,
         report,
     )
 
@@ -143,6 +147,10 @@ class _Watch:
     @property
     def peak_mib(self) -> float:
         return sum(self._most.values()) / 1024
+
+    @property
+    def child_mib(self) -> float:
+        return max((most for pid, most in self._most.items() if pid != self._pid), default=0) / 1024
 
     def until_ready(self, process: subprocess.Popen[bytes]) -> list[bytes]:
         return self._read(process, until=b"ready")
@@ -211,10 +219,24 @@ def warm_memory(size: int) -> None:
 
     Pages that a virtual machine never had before come slowly (some 370 MB/s here); whoever comes first would pay.
     """
+    signals = (signal.SIGTERM, signal.SIGINT)
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, signals)
     child = os.fork()
     if child == 0:
-        with mmap.mmap(-1, size + size // 10 + 64 * _MIB) as memory:
-            for offset in range(0, len(memory), mmap.PAGESIZE):
-                memory[offset] = 1
-        os._exit(0)
-    os.waitpid(child, 0)
+        # Our handlers would unwind our stack a second time in it, with all that is cleaned up on the way.
+        for one in signals:
+            signal.signal(one, signal.SIG_DFL)
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        try:
+            with mmap.mmap(-1, size + size // 10 + 64 * _MIB) as memory:
+                for offset in range(0, len(memory), mmap.PAGESIZE):
+                    memory[offset] = 1
+        finally:
+            os._exit(0)
+    try:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        os.waitpid(child, 0)
+    except BaseException:
+        os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)
+        raise

@@ -2,48 +2,46 @@
 
 from __future__ import annotations
 
-import datetime
-import json
-import os
-import platform
 import statistics
-import subprocess
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from tests.bench.contest import OURS, Outcome, Stage
-from tests.bench.environments import Environment, module_path
+from tests.bench.contest import OURS, Outcome
 from tests.bench.measuring import Measurement
+from tests.bench.plots import draw_bars, draw_curves
 
 PAGE = Path(__file__).parents[2] / "docs" / "benchmarks.md"
 BEGIN, END = "<!-- written by make bench: begin -->", "<!-- written by make bench: end -->"
-PLOT = PAGE.with_name("benchmarks.svg")
-DRAWN = ("upload", "restore", "changed", "files", "files-back", "files-again")
-"""The rows whose figure is a time for the same work."""
+BARS, CURVES = PAGE.with_name("benchmarks.svg"), PAGE.with_name("benchmarks-growth.svg")
 _MIB = 1 << 20
 
 
-def table(outcome: Outcome, stage: Stage) -> str:
-    """One row of the benchmark under one setting, fastest first."""
+def table(outcome: Outcome) -> str:
+    """One row of the benchmark under one setting, fastest first; what grows, by its number."""
     row = outcome.row
     heading = [f"{row.name}, {outcome.setting.label}", "time (least..most)", "of Waypost's"]
-    heading += ["MiB/s"] if row.moved else []
-    heading += [*row.columns.values(), "CPU s", "memory MiB", "requests", "MiB sent", "MiB received"]
+    counted = any(run.requests for runs in outcome.results.values() for run in runs)
+    heading += ["MiB/s"] if outcome.moved else []
+    heading += [*row.columns.values(), "CPU s", "memory MiB"]
+    heading += ["requests", "MiB sent", "MiB received"] if counted else []
     ours = next((runs for name, runs in outcome.results.items() if name.startswith(OURS)), None)
     lines = [heading, [":---", *["---:"] * (len(heading) - 1)]]
-    for name, runs in sorted(outcome.results.items(), key=lambda item: _middle(item[1], "seconds")):
+    for name, runs in sorted(outcome.results.items(), key=_number if row.grows else _seconds):
         seconds = _middle(runs, "seconds")
-        cells = [f"**{name}**" if name.startswith(OURS) else name, _spread(runs)]
+        cells = [f"**{name}**" if name.startswith(OURS) else name, _spread(runs, outcome.circumstances.rounds)]
         cells.append(f"{seconds / _middle(ours, 'seconds'):.2f}" if ours else "")
-        if row.moved:
-            cells.append(f"{row.moved(stage) / _MIB / seconds:.0f}")
+        if outcome.moved:
+            cells.append(f"{outcome.moved / _MIB / seconds:.0f}")
         for key in row.columns:
             values = [run.extra[key] for run in runs if key in run.extra]
             cells.append(_figure(statistics.median(values), key) if values else "")
-        cells += [f"{_middle(runs, 'cpu_seconds'):.2f}", f"{_middle(runs, 'peak_mib'):.0f}"]
-        cells.append(f"{_middle(runs, 'total_requests'):.0f}")
-        # What the server received is what the client sent.
-        cells += [f"{_middle(runs, what) / _MIB:.1f}" for what in ("received", "sent")]
+        uploader = f" ({_middle(runs, 'child_mib'):.0f})" if name.startswith(OURS) else ""
+        cells += [f"{_middle(runs, 'cpu_seconds'):.2f}", f"{_middle(runs, 'peak_mib'):.0f}{uploader}"]
+        if counted:
+            cells.append(f"{_middle(runs, 'total_requests'):.0f}")
+            # What the server received is what the client sent.
+            cells += [f"{_middle(runs, what) / _MIB:.1f}" for what in ("received", "sent")]
         lines.append(cells)
     lines += [[name, "failed", *[""] * (len(heading) - 2)] for name in outcome.failures]
     return "\n".join(f"| {' | '.join(cells)} |" for cells in _aligned(lines))
@@ -63,61 +61,66 @@ def goals_table(outcomes: Sequence[Outcome]) -> str:
     return "\n".join(f"| {' | '.join(cells)} |" for cells in _aligned(lines))
 
 
-def write_page(outcomes: Sequence[Outcome], stage: Stage) -> None:
+def write_page(outcomes: Sequence[Outcome], *, plots: bool) -> None:
     """Replace what stands between the marks of docs/benchmarks.md."""
     text = PAGE.read_text(encoding="utf-8")
     before, _, rest = text.partition(BEGIN)
     _, _, after = rest.partition(END)
-    today = datetime.datetime.now(datetime.UTC).date().isoformat()
-    machine = (
-        f"{os.cpu_count()} cores, Linux {platform.release().partition('-')[0]}, Python {platform.python_version()}"
-    )
-    draw(outcomes, PLOT)
-    parts = [
-        f"![seconds, by contestant]({PLOT.name})",
-        f"Run of {today}: {machine}; the large file has {stage.mebibytes} MiB, {stage.rounds} rounds.",
-    ]
-    parts.append(f"### The goals\n\n{goals_table(outcomes)}")
-    titles: set[str] = set()
-    for outcome in outcomes:
-        if outcome.row.title not in titles:
-            parts.append(f"### {outcome.row.title}")
-            titles.add(outcome.row.title)
-        parts.append(table(outcome, stage))
-    body = "\n\n".join(parts)
-    PAGE.write_text(f"{before}{BEGIN}\n{body}\n{END}{after}", encoding="utf-8")
+    if plots:
+        draw_bars(outcomes, BARS)
+        draw_curves(outcomes, CURVES)
+    PAGE.write_text(f"{before}{BEGIN}\n{body(outcomes)}\n{END}{after}", encoding="utf-8")
 
 
-def draw(outcomes: Sequence[Outcome], path: Path) -> None:
-    """Draw a panel for each setting of the rows that are drawn, by matplotlib in the peers' environment."""
-    panels = []
+def body(outcomes: Sequence[Outcome]) -> str:
+    """The goals, then row by row: against the sink, what grows with a number, and against a real server."""
+    # The usual circumstances are said once; a row that was measured under others says so itself.
+    usual = Counter(str(one.circumstances) for one in outcomes if not one.setting.real).most_common(1)
+    usually = usual[0][0] if usual else ""
+    parts = [f"Measured {usually}, unless a row says otherwise.", f"### The goals\n\n{goals_table(outcomes)}"]
+    same_work = [one for one in outcomes if not one.setting.real and not one.row.grows]
+    growing = [one for one in outcomes if one.row.grows]
+    real = [one for one in outcomes if one.setting.real]
+    for heading, plot, some in (
+        ("The same work, side by side", f"![seconds, by contestant]({BARS.name})", same_work),
+        ("Growth", f"![time and memory, by number]({CURVES.name})", growing),
+        ("Against a real server: versitygw", "", real),
+    ):
+        if some:
+            parts.append(f"### {heading}")
+            parts += [plot] if plot else []
+            parts += _tables(some, usually)
+    return "\n\n".join(parts)
+
+
+def _tables(outcomes: Sequence[Outcome], usually: str) -> Iterator[str]:
+    title = ""
     for outcome in outcomes:
-        if outcome.row.name not in DRAWN or not outcome.results:
-            continue
-        bars = []
-        for name, runs in sorted(outcome.results.items(), key=lambda item: _middle(item[1], "seconds")):
-            seconds = [run.seconds for run in runs]
-            bar = {"name": name, "median": statistics.median(seconds), "least": min(seconds), "most": max(seconds)}
-            bars.append({**bar, "ours": name == OURS, "limit": name in outcome.needed and name != OURS})
-        panels.append({"title": f"{outcome.row.name}, {outcome.setting.label}", "bars": bars})
-    if not panels:
-        return
-    subprocess.run(
-        Environment.LIBRARIES.module("drawing", str(path)),
-        input=json.dumps(panels),
-        text=True,
-        env={**os.environ, "PYTHONPATH": module_path()},
-        check=True,
-    )
+        if outcome.row.title != title:
+            title = outcome.row.title
+            yield f"#### {title}"
+        if str(outcome.circumstances) != usually:
+            yield f"(Measured {outcome.circumstances}.)"
+        yield table(outcome)
 
 
 def _middle(runs: Sequence[Measurement], what: str) -> float:
     return statistics.median(float(getattr(run, what)) for run in runs)
 
 
-def _spread(runs: Sequence[Measurement]) -> str:
+def _seconds(item: tuple[str, Sequence[Measurement]]) -> float:
+    return _middle(item[1], "seconds")
+
+
+def _number(item: tuple[str, Sequence[Measurement]]) -> float:
+    return item[1][0].extra["count"]
+
+
+def _spread(runs: Sequence[Measurement], rounds: int) -> str:
+    """The median, with the least and the most, and how many runs there were when they are fewer than the rounds."""
     seconds = sorted(run.seconds for run in runs)
-    return f"{_figure(statistics.median(seconds))} ({_figure(seconds[0])}..{_figure(seconds[-1])})"
+    fewer = f"; {len(runs)} run{'s' * (len(runs) > 1)}" if len(runs) < rounds else ""
+    return f"{_figure(statistics.median(seconds))} ({_figure(seconds[0])}..{_figure(seconds[-1])}{fewer})"
 
 
 def _figure(seconds: float, key: str = "") -> str:

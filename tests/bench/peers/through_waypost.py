@@ -1,9 +1,9 @@
 """Waypost by its public names, in a process that has opened the store before the word, as others have connected.
 
 `put PATH URI`, `get URI PATH`, `tiny COUNT URI`. `again PATH URI` saves once before the word, and times the second
-save, of what changed meanwhile. `stop PATH URI`: two saves on their way, the newer one just begun, when SIGTERM comes;
-times until that is safe. `relaunch COUNT URI`: so many checkpoints before the word; times the next attempt's start,
-restore and first save. `many COUNT PATH URI` is `put`, and tells the time for each file.
+save, of what changed meanwhile. `stop PATH NEWER URI`: two saves on their way, the one of another file just begun, when
+SIGTERM comes; times until that is safe. `fill COUNT URI`: so many checkpoints; `relaunch COUNT URI` times the next
+attempt's start, restore and first save. `many COUNT PATH URI` is `put`, and tells the time for each file.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ def put(path: str, uri: str, *, again: bool = False, count: int = 0) -> None:
             began = time.perf_counter()
             checkpoints.save(path, step=2, wait=True)
             if count:
-                report["each"] = (time.perf_counter() - began) / count
+                report.update(each=(time.perf_counter() - began) / count, count=count)
 
 
 def get(uri: str, path: str) -> None:
@@ -41,13 +41,13 @@ def tiny(count: int, uri: str) -> None:
         report.update(one_by_one(count, lambda number: checkpoints.save(_TINY, step=number, wait=True)))
 
 
-def stop(path: str, uri: str) -> None:
+def stop(path: str, newer: str, uri: str) -> None:
     checkpoints = Checkpoints(uri, attempt=1)
     preemption_requested()  # the program has taken its end into its own hands
     with timed() as report:
         checkpoints.save(path, step=1)
         time.sleep(_EARLIER_SECONDS)
-        newest = checkpoints.save(path, step=2)
+        newest = checkpoints.save(newer, step=2)
         ordered = time.perf_counter()
         os.kill(os.getpid(), signal.SIGTERM)
         newest.result()
@@ -57,11 +57,15 @@ def stop(path: str, uri: str) -> None:
     assert latest.step == 2
 
 
-def relaunch(count: int, uri: str) -> None:
-    with Checkpoints(uri, attempt=1) as checkpoints:
+def fill(count: int, uri: str) -> None:
+    with timed(), Checkpoints(uri, attempt=1) as checkpoints:
         for number in range(count):
             checkpoints.save(_TINY, step=number, wait=True)
-    with timed(), Checkpoints(uri, attempt=2) as checkpoints:
+
+
+def relaunch(count: int, uri: str) -> None:
+    with timed() as report, Checkpoints(uri, attempt=2) as checkpoints:
+        report["count"] = count
         assert checkpoints.read_bytes() == _TINY
         checkpoints.save(_TINY, step=count, wait=True)
 
@@ -78,8 +82,10 @@ def main(verb: str, *arguments: str) -> None:
             get(uri, path)
         case "tiny", (count, uri):
             tiny(int(count), uri)
-        case "stop", (path, uri):
-            stop(path, uri)
+        case "stop", (path, newer, uri):
+            stop(path, newer, uri)
+        case "fill", (count, uri):
+            fill(int(count), uri)
         case "relaunch", (count, uri):
             relaunch(int(count), uri)
         case _:

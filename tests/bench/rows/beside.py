@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 import statistics
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from pathlib import Path
 
 from tests.bench.clients import limit
 from tests.bench.contest import BUCKET, OURS, Contestant, Goal, Results, Row, Setting, Stage, Turn, median
@@ -12,6 +15,7 @@ from tests.bench.measuring import Program
 from tests.bench.rows.large import source_file, with_source
 
 _STORE, _PLAIN = f"{BUCKET}/store", f"{BUCKET}/plain/state"
+_MIB = 1 << 20
 _RATE_MIB = 200
 _LINK = Setting(rate_mib=_RATE_MIB)
 BARE = "bare sendfile, 4 connections"
@@ -31,19 +35,36 @@ def _share(results: Results) -> float:
     return statistics.median(one.extra["share"] for one in results[OURS])
 
 
+def _newer(stage: Stage) -> Path:
+    return stage.folder / "newer"
+
+
+@contextlib.contextmanager
+def _with_two_sources(stage: Stage, setting: Setting) -> Iterator[None]:
+    """Two files that share nothing: else the newer save would find its chunks in the store already."""
+    with with_source(stage, setting):
+        try:
+            with _newer(stage).open("wb") as file:
+                for _ in range(stage.mebibytes):
+                    file.write(os.urandom(_MIB))
+            yield
+        finally:
+            _newer(stage).unlink()
+
+
 def _stops(stage: Stage) -> Sequence[Contestant]:
-    source = str(source_file(stage))
+    source, newer = str(source_file(stage)), str(_newer(stage))
 
     def stopped(_: Turn) -> Program:
-        return Program(Environment.OWN.module("through_waypost", "stop", source, f"s3://{_STORE}"), staged=True)
+        return Program(Environment.OWN.module("through_waypost", "stop", source, newer, f"s3://{_STORE}"), staged=True)
 
-    return [Contestant(OURS, stopped), limit(BARE, lambda _: ["put", source, _PLAIN, "4"])]
+    return [Contestant(OURS, stopped), limit(BARE, lambda _: ["put", source, _PLAIN, "4"], unsigned=True)]
 
 
 def _of_the_time_allowed(results: Results) -> float:
     """The seconds taken, over bytes / (0.7 link) + 1 s; the bare line tells how many bytes there were."""
     size = median(results, BARE, "received")
-    return median(results, OURS) / (size / (0.7 * _RATE_MIB * (1 << 20)) + 1)
+    return median(results, OURS) / (size / (0.7 * _RATE_MIB * _MIB) + 1)
 
 
 TRAINING = Row(
@@ -60,7 +81,7 @@ STOP = Row(
     "stop",
     "SIGTERM with two saves under way, until the newest is safe",
     _stops,
-    with_source,
+    _with_two_sources,
     (_LINK,),
     goals=(Goal("of bytes / (0.7 of the link) + 1 s", _of_the_time_allowed, most=1, setting=_LINK),),
     moved=lambda stage: stage.size,

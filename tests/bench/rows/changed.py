@@ -11,7 +11,6 @@ from pathlib import Path
 from tests.bench.clients import LIBRARIES, S3FS, TOOLS, WAYPOST, Client
 from tests.bench.contest import (
     BUCKET,
-    FAR,
     HTTP,
     OURS,
     Contestant,
@@ -37,7 +36,7 @@ def with_generations(stage: Stage, _: Setting) -> Iterator[None]:
     folder.mkdir()
     try:
         made = Environment.TORCH.module("through_torch", "make", str(folder), str(stage.mebibytes))
-        measure(Program(made, staged=True), stage.sink)
+        measure(Program(made, staged=True), stage.server)
         yield
     finally:
         shutil.rmtree(folder)
@@ -77,7 +76,7 @@ CHANGED = Row(
     "A torch.save file of which 5 % changed, and whose pickle grew",
     _saves,
     with_generations,
-    (HTTP, FAR),
+    (HTTP,),
     goals=(
         Goal("percent of the bytes that are sent", _sent_percent, most=5.2),
         Goal("10 times as fast as s3fs", times(S3FS.name), least=10),

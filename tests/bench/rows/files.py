@@ -10,7 +10,21 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from tests.bench.clients import ALL, LIBRARIES, OBSTORE, S3FS, TOOLS, WAYPOST, Client
-from tests.bench.contest import BUCKET, FAR, HTTP, OURS, Contestant, Goal, Row, Setting, Stage, Turn, median, times
+from tests.bench.contest import (
+    BUCKET,
+    FAR,
+    HTTP,
+    OURS,
+    REAL,
+    Contestant,
+    Goal,
+    Row,
+    Setting,
+    Stage,
+    Turn,
+    median,
+    times,
+)
 from tests.bench.measuring import Program, RunError, measure
 
 _FILE_BYTES = 256 << 10
@@ -46,7 +60,7 @@ def _with_source(stage: Stage, _: Setting) -> Iterator[None]:
 def _with_source_in_the_store(stage: Stage, setting: Setting) -> Iterator[None]:
     with _with_source(stage, setting):
         for client, key in ((OBSTORE, _PLAIN), (WAYPOST, _STORE)):
-            measure(client.put(f"{source_folder(stage)}/", key), stage.sink)
+            measure(client.put(f"{source_folder(stage)}/", key), stage.server)
         yield
 
 
@@ -87,7 +101,7 @@ def _again(stage: Stage) -> Sequence[Contestant]:
         def program(turn: Turn) -> Program:
             if client is WAYPOST:
                 return WAYPOST.again(source, _STORE)
-            measure(client.put(source, _PLAIN), turn.stage.sink)
+            measure(client.put(source, _PLAIN), turn.stage.server)
             return client.put(source, _PLAIN)
 
         return client.contestant(program, before=_change)
@@ -111,7 +125,7 @@ FILES = Row(
     "1000 files of 256 KiB to the store",
     _puts,
     _with_source,
-    (HTTP, FAR),
+    (HTTP, FAR, REAL),
     goals=(
         Goal("1000 files in 12 PUTs", lambda results: median(results, OURS, "total_requests") - 1, most=12),
         Goal("1000 files 6 times as fast as s3fs", times(S3FS.name), least=6),
@@ -123,7 +137,7 @@ FILES_BACK = Row(
     "The same folder back, every byte verified by Waypost",
     _gets,
     _with_source_in_the_store,
-    (HTTP, FAR),
+    (HTTP, REAL),
     goals=(Goal("1000 files back 9 times as fast as s3fs", times(S3FS.name), least=9),),
     moved=_moved,
     keeps_objects=True,

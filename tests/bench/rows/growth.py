@@ -8,9 +8,9 @@ import statistics
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from tests.bench.contest import BUCKET, HTTP, OURS, Contestant, Goal, Results, Row, Setting, Stage, median
+from tests.bench.contest import BUCKET, HTTP, OURS, Contestant, Goal, Results, Row, Setting, Stage, Turn, median
 from tests.bench.environments import Environment
-from tests.bench.measuring import Program
+from tests.bench.measuring import Program, measure
 
 _STORE = f"s3://{BUCKET}/store"
 _CHECKPOINTS = (1, 10, 100, 1000)
@@ -28,7 +28,11 @@ def _program(*arguments: str) -> Program:
 
 def _relaunches(stage: Stage) -> Sequence[Contestant]:
     def relaunch(count: int) -> Contestant:
-        return Contestant(_named(count, "checkpoints"), lambda _: _program("relaunch", str(count), _STORE))
+        def program(turn: Turn) -> Program:
+            measure(_program("fill", str(count), _STORE), turn.stage.server)
+            return _program("relaunch", str(count), _STORE)
+
+        return Contestant(_named(count, "checkpoints"), program)
 
     return [relaunch(count) for count in _CHECKPOINTS if not stage.smoke or count <= 10]
 
@@ -80,6 +84,7 @@ RELAUNCHES = Row(
             most=2,
         ),
     ),
+    grows="checkpoints",
 )
 MANY = Row(
     "many",
@@ -94,4 +99,5 @@ MANY = Row(
         ),
     ),
     columns={"each": "each file"},
+    grows="files",
 )

@@ -14,6 +14,7 @@ from tests.bench.contest import (
     FAR,
     HTTP,
     OURS,
+    REAL,
     TLS,
     Contestant,
     Goal,
@@ -57,7 +58,7 @@ def with_source(stage: Stage, _: Setting) -> Iterator[None]:
 def _with_source_in_the_store(stage: Stage, setting: Setting) -> Iterator[None]:
     with with_source(stage, setting):
         for client, key in ((OBSTORE, _PLAIN), (WAYPOST, _STORE)):
-            measure(client.put(str(source_file(stage)), key), stage.sink)
+            measure(client.put(str(source_file(stage)), key), stage.server)
         yield
 
 
@@ -68,7 +69,7 @@ def _puts(stage: Stage) -> Sequence[Contestant]:
         return client.contestant(lambda _: client.put(source, _PLAIN))
 
     def bare(name: str, lanes: int) -> Contestant:
-        return limit(name, lambda _: ["put", source, _PLAIN, str(lanes)])
+        return limit(name, lambda _: ["put", source, _PLAIN, str(lanes)], unsigned=True)
 
     return [*map(put, ALL), bare(ONE_LINE, 1), bare(FOUR_LINES, 4)]
 
@@ -81,7 +82,7 @@ def _gets(stage: Stage) -> Sequence[Contestant]:
     return [
         *map(back, ALL),
         limit(DD, lambda turn: ["dd", str(source_file(turn.stage)), _target(turn)]),
-        limit(ONE_GET, lambda _: ["get", _PLAIN]),
+        limit(ONE_GET, lambda _: ["get", _PLAIN], unsigned=True),
         limit(COPY, lambda turn: ["copy", str(turn.stage.mebibytes)]),
     ]
 
@@ -121,7 +122,7 @@ UPLOAD = Row(
     "A file of random bytes to the store",
     _puts,
     with_source,
-    (HTTP, TLS, FAR),
+    (HTTP, TLS, FAR, REAL),
     goals=_UP,
     moved=lambda stage: stage.size,
 )
@@ -130,7 +131,7 @@ RESTORE = Row(
     "The same file back to a new file, every byte verified by Waypost",
     _gets,
     _with_source_in_the_store,
-    (HTTP, TLS, FAR),
+    (HTTP, TLS, FAR, REAL),
     goals=_DOWN,
     moved=lambda stage: stage.size,
     keeps_objects=True,

@@ -40,8 +40,8 @@ def _blocks(stage: Stage) -> Sequence[Contestant]:
 @contextlib.contextmanager
 def _with_states_in_the_store(stage: Stage, setting: Setting) -> Iterator[None]:
     with with_generations(stage, setting):
-        measure(_program("put", _STORE, str(stage.mebibytes)), stage.sink)
-        measure(OBSTORE.put(str(stage.folder / "generations" / "first.pt"), _PLAIN), stage.sink)
+        measure(_program("put", _STORE, str(stage.mebibytes)), stage.server)
+        measure(OBSTORE.put(str(stage.folder / "generations" / "first.pt"), _PLAIN), stage.server)
         yield
 
 

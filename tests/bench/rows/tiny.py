@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import statistics
 from collections.abc import Sequence
 
 from tests.bench.clients import LIBRARIES, OBSTORE, WAYPOST, Client, limit
-from tests.bench.contest import BUCKET, FAR, HTTP, OURS, Contestant, Goal, Row, Stage, median, times
+from tests.bench.contest import BUCKET, FAR, HTTP, OURS, Contestant, Goal, Results, Row, Stage, times
 
 _KEY = f"{BUCKET}/tiny"
 BARE = "bare PUT"
@@ -23,7 +24,11 @@ def _saves(stage: Stage) -> Sequence[Contestant]:
         return None if program is None else client.contestant(lambda _: program)
 
     saving = [one for one in map(saves, (WAYPOST, *LIBRARIES)) if one is not None]
-    return [*saving, limit(BARE, lambda _: ["tiny", str(count), _KEY])]
+    return [*saving, limit(BARE, lambda _: ["tiny", str(count), _KEY], unsigned=True)]
+
+
+def _requests_each(results: Results) -> float:
+    return statistics.median(one.total_requests / one.extra["count"] for one in results[OURS])
 
 
 TINY = Row(
@@ -32,7 +37,7 @@ TINY = Row(
     _saves,
     settings=(HTTP, FAR),
     goals=(
-        Goal("a tiny state in one request", lambda results: median(results, OURS, "total_requests") / 200, most=1),
+        Goal("a tiny state in one request", _requests_each, most=1),
         Goal(
             "at most 1.3 times a conditional PUT by obstore",
             lambda results: 1 / times(OBSTORE.name)(results),

@@ -9,7 +9,8 @@ from typing import cast
 import pytest
 
 from tests.bench.measuring import Measurement, Program, RunError, measure
-from tests.bench.sink import Counts, Sink
+from tests.bench.server import Server
+from tests.bench.sink import Counts
 
 BURN = "import time\nwhile time.process_time() < 0.3: pass"
 HOLD = (
@@ -31,7 +32,7 @@ class Silent:
 
 def run(program: str, *, staged: bool = True) -> Measurement:
     command = [sys.executable, "-c", textwrap.dedent(program)]
-    return measure(Program(command, staged), cast(Sink, Silent()))
+    return measure(Program(command, staged), cast(Server, Silent()))
 
 
 def test_only_the_work_is_timed_and_paid_for() -> None:
