@@ -23,7 +23,7 @@ from waypost.mover.keeper import Mover
 from waypost.state.restoring import Library, read_state
 from waypost.state.saving import content_of
 from waypost.store import format as store_format
-from waypost.store import parts, sources, unfenced
+from waypost.store import parts, unfenced
 from waypost.store.annotations import checked_metadata, checked_metrics, checked_step
 from waypost.store.calls import SAVING, STARTING, TOGETHER, Budget, Calls
 from waypost.store.entries import Checkpoint
@@ -33,7 +33,6 @@ from waypost.store.group import Group
 from waypost.store.handle import WritingHandle, release, share
 from waypost.store.info import CheckpointInfo, SaveHandle
 from waypost.store.journal import Journal
-from waypost.store.linking import linked
 from waypost.store.manifest import Manifest
 from waypost.store.placing import Place
 from waypost.store.progress import moving
@@ -45,6 +44,7 @@ from waypost.store.resuming import BASE, Delivered, Resuming, Take, Which
 from waypost.store.retention import Retention
 from waypost.store.saver import Job
 from waypost.store.seams import Seams
+from waypost.store.snapshot import snapshot
 from waypost.store.sources import Source
 from waypost.store.start import Writer
 from waypost.store.start_point import StartPoint
@@ -317,6 +317,7 @@ class Checkpoints:
         metadata: Mapping[str, Any] | None = None,
         wait: bool = False,
         immutable: bool = False,
+        consume: bool = False,
     ) -> SaveHandle:
         """Save bytes, the file or folder at a path, or a state; returns once the source may change again.
 
@@ -331,6 +332,11 @@ class Checkpoints:
         removed: then `save` makes hard links beside the source where it can, in place of a copy, and returns in the
         time of a link for each file. This save fails with OSError (EBUSY) for a file whose size or modification time
         shows that it was written to all the same (a mapping's writes may show in neither).
+
+        `consume=True` gives the file or folder up: it is moved away by a rename, saved from there, and removed when the
+        save stands or a newer one takes its place. If the save fails, it is put back while `save` is under way (an
+        error, `wait=True`), else it stays, and the error says where. What can't be moved (a volume's root, a folder
+        without write access) is saved as without it, and stays, with a warning.
 
         In a group every rank saves, with the same step; metrics and metadata are those of rank 0. No save is superseded
         there: each waits for the one before, and it fails, in all ranks, when one rank doesn't take part.
@@ -350,22 +356,22 @@ class Checkpoints:
         if isinstance(source, Mapping):
             content = content_of(source, writing.buffers, writing.saver.displace)
         else:
-            content = sources.look(source)
-            if immutable and not wait and isinstance(source, str | os.PathLike):
-                content = linked(content, source) or content
-            if not wait and not content.lasting:
-                content = sources.copy_if_possible(content) or content
+            owner = f"{writing.uri}#{0 if self._group is None else self._group.rank}"
+            content = snapshot(source, wait=wait, immutable=immutable, consume=consume, owner=owner)
         in_place = wait or not (content.copied or content.lasting)
         keeps_turn = in_place or ordinal is not None
         job: Job[CheckpointInfo] = Job(content, number, plain, extra, keeps_turn, ordinal)
-        saving = SaveHandle(job.latch)
+        saving, given = SaveHandle(job.latch), content.given
         try:
             writing.saver.submit(job)
             if in_place:
                 job.latch.wait()
-        except BaseException:
-            writing.saver.withdraw(job)
+        except BaseException as error:
+            writing.saver.withdraw(job, error)
             raise
+        finally:
+            if given is not None:
+                given.awaited = False
         if wait:
             saving.result()
             self._voice.after_commit()

@@ -1,11 +1,8 @@
-"""What is saved, made safe to change: `save()` returns once the program may go on with its source.
+"""What is saved, and how it is read: from memory, from a file where it is, or from one that is Waypost's own.
 
 Files may have holes (ranges that are zero because nothing was ever written there); large ones stay holes all the way,
-so that neither the copy nor the upload spends anything on them.
-
-Bytes are kept as they are. Files and folders are copied: into memory while they are small (which needs no writable
-disk), else into a private folder under TMPDIR. A caller that waits for the upload anyway needs no copy; its source is
-read in place, and a change under the reader's eyes is an error, because the checkpoint would be a mixture.
+so that neither a copy nor the upload spends anything on them. What is read where the program could change it is
+compared before and behind: a change under the reader's eyes is an error, because the checkpoint would be a mixture.
 """
 
 from __future__ import annotations
@@ -16,14 +13,11 @@ import dataclasses
 import errno
 import itertools
 import os
-import shutil
-import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import Final, Protocol
 
 from waypost.errors import ConfigurationError, SupersededError
-from waypost.log import logger
 from waypost.store import tree
 from waypost.store.keys import MAX_CHUNK, MIB
 from waypost.store.tree import Kind, Node
@@ -32,12 +26,11 @@ Source = bytes | bytearray | memoryview | str | os.PathLike[str]
 
 BYTES_NAME: Final = b"_dst_cp"
 """Under this name bytes come back as a file; Flyte's own choice."""
-MAX_IN_MEMORY: Final = 16 * MIB
 MIN_HOLE: Final = MIB
 """Shorter holes are read as the zeros they are: each one kept would cost a line of the manifest."""
 _NANO: Final = 10**9
 _FILE_MODE: Final = 0o644
-_READING: Final = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW
+READING: Final = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -73,6 +66,21 @@ class Reader(Protocol):
         """Fill `room` with what stands from `at` on. Raises OSError, also where the file has become too short."""
 
 
+class Given(Protocol):
+    """A source that the program has given up (`waypost.store.consuming`)."""
+
+    awaited: bool
+
+    def remove(self) -> None:
+        """It isn't needed any more."""
+
+    def keep(self, error: BaseException) -> None:
+        """The save has failed with this error, which is to say where it is now."""
+
+    def sweep(self) -> None:
+        """The save stands: what earlier ones left is of no use any more."""
+
+
 @dataclasses.dataclass
 class Content:
     """The nodes of one save, and where the bytes of its files are: in memory, or at a path."""
@@ -82,14 +90,14 @@ class Content:
     """For each node: pieces in memory, shared memory, a path to read it from, or None for folders and links."""
     copied: bool
     """Whether the source may change while this is read."""
-    folder: str | None = None
-    """A private folder that goes with it."""
     lasting: bool = False
     """Whether the program may go on while this is read, although it isn't a copy; a change is noticed and fails it."""
     withdrawn: bool = False
     """Whether the program may have begun to change what was to be read in place."""
     release: Callable[[], None] | None = None
     """To be called once, when nothing reads it any more."""
+    given: Given | None = None
+    """If the program has given its source up."""
 
     @property
     def size(self) -> int:
@@ -128,13 +136,13 @@ class Content:
             yield _Pieces(place or ())
             return
         node = self.nodes[index]
-        descriptor = os.open(place, _READING)
+        descriptor = os.open(place, READING)
         try:
             if not self.copied:
-                _require_unchanged(descriptor, place, node)
+                require_unchanged(descriptor, place, node)
             yield _OpenFile(descriptor, place, node)
             if not self.copied:
-                _require_unchanged(descriptor, place, node)
+                require_unchanged(descriptor, place, node)
         finally:
             os.close(descriptor)
 
@@ -147,14 +155,27 @@ class Content:
             raise SupersededError("its caller was interrupted while it was read in place, and may change it since")
 
     def close(self) -> None:
-        """Let go of the content, and remove the private copy. Nothing may read it any more."""
+        """Let go of the content, and remove what was made or moved for it. Nothing may read it any more."""
         self.places = ()
         release, self.release = self.release, None
         if release is not None:
             release()
-        if self.folder is not None:
-            shutil.rmtree(self.folder, ignore_errors=True)
-            self.folder = None
+        given, self.given = self.given, None
+        if given is not None:
+            given.remove()
+
+    def stands(self) -> None:
+        """It was saved: let go of it."""
+        if self.given is not None:
+            self.given.sweep()
+        self.close()
+
+    def fail(self, error: BaseException) -> None:
+        """It couldn't be saved: let go of it, but not of what the program has given up."""
+        given, self.given = self.given, None
+        if given is not None:
+            given.keep(error)
+        self.close()
 
 
 def look(source: Source) -> Content:
@@ -179,54 +200,6 @@ def look(source: Source) -> Content:
         raise ConfigurationError(f"can't save {tree.show(path)}: it is neither a file nor a folder")
     node = tree.file_node(os.path.basename(os.path.normpath(path)), status)
     return Content([node], [real], copied=False)
-
-
-def copy(content: Content) -> Content:
-    """A private copy of what `look` found. Raises OSError: also when there is no room for it."""
-    if content.copied:
-        return content
-    if content.size <= MAX_IN_MEMORY:
-        blobs = [
-            list(content.pieces(index)) if node.kind is Kind.FILE else None for index, node in enumerate(content.nodes)
-        ]
-        return Content(content.nodes, blobs, copied=True)
-    folder = tempfile.mkdtemp(prefix="waypost-save-")
-    copied = Content(content.nodes, [], copied=True, folder=folder)
-    try:
-        places: list[bytes | None] = []
-        for index, node in enumerate(content.nodes):
-            place = os.fsencode(os.path.join(folder, str(index))) if node.kind is Kind.FILE else None
-            if place is not None:
-                with open(place, "xb") as file:
-                    for piece in content.pieces(index):
-                        if isinstance(piece, Hole):
-                            file.seek(len(piece), os.SEEK_CUR)
-                        else:
-                            file.write(piece)
-                    file.truncate(node.size)
-            places.append(place)
-        copied.places = places
-    except BaseException:
-        copied.close()
-        raise
-    return copied
-
-
-def copy_if_possible(content: Content) -> Content | None:
-    """As `copy`; None, with a warning, when the copy finds no room: the source has to be read in place then."""
-    try:
-        return copy(content)
-    except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EROFS):
-            raise
-        logger.warning(
-            "can't copy %.1f MiB to %s to save them in the background (%s); this save blocks until it is durable. "
-            "Point TMPDIR to a volume with room for it",
-            content.size / MIB,
-            tempfile.gettempdir(),
-            error,
-        )
-        return None
 
 
 class _Pieces:
@@ -289,17 +262,17 @@ class _OpenFile:
         self._descriptor, self._path, self._size = descriptor, path, node.size
 
     def written(self) -> Iterator[tuple[int, int]]:
-        return _written(self._descriptor, self._size)
+        return written(self._descriptor, self._size)
 
     def read_into(self, at: int, room: memoryview) -> None:
         while room:
             count = os.preadv(self._descriptor, [room], at)
             if not count:
-                raise _changed(self._path)
+                raise changed(self._path)
             at, room = at + count, room[count:]
 
 
-def _written(descriptor: int, size: int) -> Iterator[tuple[int, int]]:
+def written(descriptor: int, size: int) -> Iterator[tuple[int, int]]:
     """The ranges of a file that somebody has written, ascending, with only large holes around them."""
     start = at = 0  # from `start` on data is wanted, and up to `at` it has been looked for
     while at < size:
@@ -325,13 +298,15 @@ def _seek(descriptor: int, at: int, what: int, size: int) -> int:
         raise
 
 
-def _require_unchanged(descriptor: int, path: bytes, node: Node) -> None:
+def require_unchanged(descriptor: int, path: bytes, node: Node) -> None:
+    """Raise OSError (EBUSY) when an open file isn't as its node says."""
     status = os.fstat(descriptor)
     if (status.st_size, status.st_mtime_ns) != (node.size, node.mtime_ns):
-        raise _changed(path)
+        raise changed(path)
 
 
-def _changed(path: bytes) -> OSError:
+def changed(path: bytes) -> OSError:
+    """The error for a file that isn't as it was when it was looked at."""
     return OSError(
         errno.EBUSY,
         "it changed while it was being saved, so the checkpoint would be a mixture and was not taken; save when "

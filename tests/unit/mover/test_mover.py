@@ -27,7 +27,7 @@ from waypost.errors import ConfigurationError, StorageError
 from waypost.mover import keeper
 from waypost.mover.keeper import Mover
 from waypost.mover.wire import Heed, Message, Stored
-from waypost.store import keys, sources
+from waypost.store import copying, keys, sources
 from waypost.store.calls import Budget, Calls
 from waypost.store.keys import MIB
 from waypost.store.manifest import Manifest
@@ -123,8 +123,8 @@ def test_it_makes_the_packs_that_the_program_would_have_made(
 ) -> None:
     content = sources.look(os.urandom(5 * MIB) if source == "bytes" else folder_of(tmp_path))
     if source == "in memory":
-        content = sources.copy(content)
-        assert content.folder is None
+        content = copying.copy(content)
+        assert content.release is None
     manifest = mover.pack(content, calls, UPLOAD, SIZES)
     assert mover.pid is not None
     assert manifest == pack_content(content, calls_to(f"file://{tmp_path}/another"), UPLOAD, SIZES)

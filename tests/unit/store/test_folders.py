@@ -18,7 +18,7 @@ from tests.unit.store.stepped import Process, SteppedBackend
 from waypost.checkpoints import Checkpoints
 from waypost.context import STAGING_PREFIX
 from waypost.errors import ConfigurationError, CorruptCheckpointError, StorageError
-from waypost.store import packing, placing, sources, tree
+from waypost.store import copying, packing, placing, sources, tree
 from waypost.store.tree import Kind
 
 
@@ -324,7 +324,7 @@ def test_a_full_disk_is_a_storage_error_that_names_the_disk(
 def test_a_source_may_change_as_soon_as_save_returns(
     store: Checkpoints, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(sources, "MAX_IN_MEMORY", 1000)
+    monkeypatch.setattr(copying, "MAX_IN_MEMORY", 1000)
     for size in (10, 100_000):
         source = tmp_path / f"source-{size}"
         source.mkdir()
@@ -347,7 +347,7 @@ def test_bytes_that_can_change_are_copied(store: Checkpoints) -> None:
 
 
 def test_private_copies_are_removed(store: Checkpoints, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sources, "MAX_IN_MEMORY", 0)
+    monkeypatch.setattr(copying, "MAX_IN_MEMORY", 0)
     scratch = tmp_path / "scratch"
     scratch.mkdir()
     monkeypatch.setattr(tempfile, "tempdir", str(scratch))
@@ -361,9 +361,9 @@ def test_private_copies_are_removed(store: Checkpoints, tmp_path: Path, monkeypa
 def test_a_save_without_room_for_a_copy_blocks_and_is_saved_all_the_same(
     store: Checkpoints, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(sources, "MAX_IN_MEMORY", 0)
+    monkeypatch.setattr(copying, "MAX_IN_MEMORY", 0)
 
-    def no_room(prefix: str) -> str:
+    def no_room(**_: object) -> str:
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(tempfile, "mkdtemp", no_room)

@@ -58,7 +58,7 @@ class Gate:
 
 
 def leftovers(folder: Path) -> list[str]:
-    return [name for name in os.listdir(folder.parent) if name.startswith(".waypost-links-")]
+    return [name for name in os.listdir(folder.parent) if name.startswith(".waypost-snapshot-")]
 
 
 def test_files_may_be_replaced_and_removed_as_soon_as_save_returns(
@@ -120,8 +120,8 @@ def test_where_no_links_can_be_made_files_are_copied(
 
 
 def test_what_a_killed_program_left_is_removed_and_what_is_in_use_is_not(folder: Path) -> None:
-    (folder.parent / ".waypost-links-dead").mkdir()
-    (folder.parent / ".waypost-links-dead" / "0").write_bytes(b"x")
+    (folder.parent / ".waypost-snapshot-dead").mkdir()
+    (folder.parent / ".waypost-snapshot-dead" / "0").write_bytes(b"x")
     first = linked(sources.look(folder), folder)
     second = linked(sources.look(folder / "a"), folder / "a")
     assert first is not None

@@ -15,7 +15,7 @@ from tests.unit.store.stepped import SteppedBackend
 from tests.unit.store.test_folders import fingerprint
 from waypost.checkpoints import Checkpoints
 from waypost.errors import ConfigurationError, CorruptCheckpointError, StorageError
-from waypost.store import keys, sources
+from waypost.store import copying, keys, sources
 from waypost.store.entries import Checkpoint
 from waypost.store.sources import MIN_HOLE
 
@@ -61,7 +61,7 @@ def test_a_sparse_file_of_6_gib_is_saved_and_restored_sparse(
     scratch = tmp_path / "scratch"
     scratch.mkdir()
     monkeypatch.setattr(tempfile, "tempdir", str(scratch))
-    copied = sources.copy(sources.look(source))
+    copied = copying.copy(sources.look(source))
     assert sum(allocated(path) for path in scratch.rglob("*") if path.is_file()) < 4 * MIB
     copied.close()
     assert store.save(source).result(60).size_bytes == size
@@ -78,11 +78,11 @@ def test_a_sparse_file_of_6_gib_is_saved_and_restored_sparse(
 
 
 @pytest.mark.parametrize("wait", [True, False], ids=["in place", "by a copy"])
-@pytest.mark.parametrize("in_memory", [sources.MAX_IN_MEMORY, 0], ids=["memory", "disk"])
+@pytest.mark.parametrize("in_memory", [copying.MAX_IN_MEMORY, 0], ids=["memory", "disk"])
 def test_any_layout_of_holes_comes_back_byte_for_byte(
     store: Checkpoints, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, wait: bool, in_memory: int
 ) -> None:
-    monkeypatch.setattr(sources, "MAX_IN_MEMORY", in_memory)
+    monkeypatch.setattr(copying, "MAX_IN_MEMORY", in_memory)
     chance = random.Random(5)
     source = tmp_path / "source"
     source.mkdir()

@@ -1,0 +1,67 @@
+"""Private folders of saves under way: for links and clones beside the source, for copies under TMPDIR.
+
+Only this user may enter them. Each is locked (flock) as long as it is in use, so that the next save in the same place
+can tell what a killed program left from what another one is reading, and removes it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+
+
+class Private:
+    """A new folder in `parent`, of this save alone, until it is removed or let go."""
+
+    def __init__(self, parent: bytes, prefix: bytes) -> None:
+        """Raises OSError, and FileNotFoundError when `parent` isn't there."""
+        while True:
+            self.path = tempfile.mkdtemp(prefix=prefix, dir=parent)
+            with contextlib.suppress(FileNotFoundError):  # before it was locked, another save took it for a dead one's
+                self._lock = _opened(self.path)
+                try:
+                    fcntl.flock(self._lock, fcntl.LOCK_EX)
+                    os.stat(self.path)
+                except BaseException:
+                    os.close(self._lock)
+                    raise
+                return
+
+    def at(self, name: bytes) -> bytes:
+        """The path of what is called so in it."""
+        return os.path.join(self.path, name)
+
+    def remove(self) -> None:
+        """With all that is in it."""
+        shutil.rmtree(self.path, ignore_errors=True)
+        self.let_go()
+
+    def let_go(self) -> None:
+        """Leave it as it is, to whoever removes what nobody uses."""
+        lock, self._lock = self._lock, -1
+        if lock >= 0:
+            os.close(lock)
+
+
+def sweep(parent: bytes, prefix: bytes) -> None:
+    """Remove the folders there that nobody uses. Raises OSError when `parent` can't be read."""
+    for path in _folders(parent, prefix):
+        with contextlib.suppress(OSError):
+            lock = _opened(path)
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)  # fails where a save is under way
+                shutil.rmtree(path, ignore_errors=True)
+            finally:
+                os.close(lock)
+
+
+def _folders(parent: bytes, prefix: bytes) -> Iterator[bytes]:
+    return (os.path.join(parent, name) for name in os.listdir(parent) if name.startswith(prefix))
+
+
+def _opened(path: bytes) -> int:
+    return os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC | os.O_NOFOLLOW)
