@@ -41,7 +41,7 @@ from waypost.mover.wire import (
 from waypost.store.calls import Calls
 from waypost.store.keys import MIB, Upload
 from waypost.store.manifest import Manifest
-from waypost.store.packing import NOTHING_HELD, SIZES, Held, Sizes, pack_content
+from waypost.store.packing import NOTHING_HELD, SIZES, Sizes, Stock, pack_content
 from waypost.store.progress import current
 from waypost.store.sources import Content
 from waypost.store.urgency import Urgency
@@ -89,16 +89,14 @@ class Mover:
         calls: Calls,
         upload: Upload,
         sizes: Sizes = SIZES,
-        held: Mapping[str, Held] = NOTHING_HELD,
+        held: Stock = NOTHING_HELD,
         /,
     ) -> Manifest:
         """As `packing.pack_content`. What the interrupt of `calls` raises ends the upload at once."""
         packed = None if self._given_up or content.size < LEAST else self._pack(content, calls, upload, sizes, held)
         return pack_content(content, calls, upload, sizes, held) if packed is None else packed
 
-    def _pack(
-        self, content: Content, calls: Calls, upload: Upload, sizes: Sizes, held: Mapping[str, Held]
-    ) -> Manifest | None:
+    def _pack(self, content: Content, calls: Calls, upload: Upload, sizes: Sizes, held: Stock) -> Manifest | None:
         """None: it can't be done there."""
         try:
             described = Described(content)

@@ -14,14 +14,14 @@ import signal
 import socket
 import struct
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Final
 
 from waypost.mover.described import Description
 from waypost.store.calls import Budget
 from waypost.store.keys import Upload
 from waypost.store.manifest import Manifest
-from waypost.store.packing import Held, Sizes
+from waypost.store.packing import Sizes, Stock
 from waypost.store.urgency import Urgency
 
 IGNORED: Final = frozenset({signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT})
@@ -42,7 +42,7 @@ class Work:
     budget: Budget
     upload: Upload
     sizes: Sizes
-    held: Mapping[str, Held]
+    held: Stock
     stored: frozenset[str]
     """Packs of this very upload that are in the store already, put by a mover before this one."""
     content: Description

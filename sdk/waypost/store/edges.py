@@ -5,7 +5,7 @@ record, the pickle, may grow by some bytes from step to step: on a fixed grid ev
 while each tensor's bytes are the same. So where the format says at which offset each array begins, the cuts are made
 there: records of a zip (`torch.save`, `.npz`, `.keras`), tensors of safetensors, the data of `.npy`. Within a record,
 and in every other file, the cuts are a grid from its start: what is appended to a log leaves all but its last chunk as
-they were. Nothing helps a file into whose middle something is inserted, unless it is one of these.
+they were. Where something is inserted into the middle of it, the save before helps (`waypost.store.trails`).
 
 What is said here are hints. A file that lies about its format is cut at odd places, and each of its bytes still stands
 in exactly one chunk; how much is read and how many cuts there can be is bounded by what the file's size allows.

@@ -12,7 +12,7 @@ import logging
 import os
 import sys
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Final, Protocol
 
 from waypost import attempt, ending, stop
@@ -32,7 +32,7 @@ from waypost.store.keys import Upload
 from waypost.store.log import Log, Stamp
 from waypost.store.manifest import Manifest
 from waypost.store.names import Names
-from waypost.store.packing import SIZES, Held, Sizes
+from waypost.store.packing import SIZES, Sizes, Stock
 from waypost.store.ranks import Leader, Member
 from waypost.store.retention import Retention, to_prune
 from waypost.store.saver import Job, Saver
@@ -55,9 +55,7 @@ class Elsewhere(Protocol):
     urgency: Callable[[], Urgency]
     """How much that may take from the program."""
 
-    def pack(
-        self, content: Content, calls: Calls, upload: Upload, sizes: Sizes, held: Mapping[str, Held], /
-    ) -> Manifest:
+    def pack(self, content: Content, calls: Calls, upload: Upload, sizes: Sizes, held: Stock, /) -> Manifest:
         """As `packing.pack_content`."""
 
     def close(self) -> None:

@@ -19,9 +19,10 @@ from typing import Final
 
 from waypost.store.keys import KIB, MIB
 from waypost.store.manifest import INLINE, Chunk, Manifest
-from waypost.store.packing import Held
+from waypost.store.packing import Held, Stock
 from waypost.store.sequences import Sequences
 from waypost.store.settled import Identity
+from waypost.store.trails import Mark, followable
 
 _REMEMBERED: Final = 4
 """The newest checkpoints of this fence that are known: what stands only in older ones is sent again."""
@@ -42,6 +43,8 @@ class Saved:
     """By their hashes, those that are worth being named again."""
     files: Mapping[Identity, Sequence[Chunk]] = dataclasses.field(default_factory=dict)
     """Of settled files, what they consist of."""
+    trails: Mapping[bytes, Sequence[Mark]] = dataclasses.field(default_factory=dict)
+    """By the path of a file, how it was cut."""
 
 
 class Known:
@@ -77,12 +80,14 @@ class Known:
         return frozenset().union(*(saved.names for saved in self._standing.values()))
 
     @property
-    def chunks(self) -> Mapping[str, Held]:
-        """By their hashes, the chunks that need not be sent."""
-        found: dict[str, Held] = {}
+    def stock(self) -> Stock:
+        """The chunks that need not be sent, and how each file was cut the last time."""
+        chunks: dict[str, Held] = {}
+        trails: dict[bytes, Sequence[Mark]] = {}
         for saved in self._standing.values():
-            found.update(saved.chunks)
-        return found
+            chunks.update(saved.chunks)
+            trails.update(saved.trails)
+        return Stock(chunks, trails)
 
     @property
     def files(self) -> Mapping[Identity, Sequence[Chunk]]:
@@ -131,3 +136,13 @@ class _Shape:
             length += chunk.length
             end = max(end, chunk.offset + chunk.length)
         return cls(pack, length, ranges)
+
+
+def trails_of(packed: Manifest) -> Mapping[bytes, Sequence[Mark]]:
+    """By the path of each file of several chunks, how it was cut; none of a file that should be cut anew."""
+    found = {}
+    for node, row in zip(packed.nodes, packed.chunks, strict=True):
+        marks = [Mark(chunk.head, chunk.length, chunk.digest) for chunk in row if chunk.head]
+        if len(marks) > 1 and followable(marks):
+            found[node.path] = marks
+    return found

@@ -46,6 +46,8 @@ class Chunk:
     offset: int
     length: int
     digest: str
+    head: bytes = dataclasses.field(default=b"", compare=False, repr=False)
+    """How it begins, where it was this process that packed it; it isn't written down."""
 
     @classmethod
     def hole(cls, length: int) -> Chunk:

@@ -12,7 +12,9 @@ A function of what it is given and nothing else: no state is left behind, so it 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+import functools
+import itertools
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from typing import Final, Self
 
@@ -27,6 +29,7 @@ from waypost.store.keys import MIB, Upload
 from waypost.store.manifest import Chunk, Manifest, Pack
 from waypost.store.progress import EVERY, current
 from waypost.store.sources import MIN_HOLE, Content, Reader
+from waypost.store.trails import HEAD, Mark, Patience, Trail
 from waypost.store.tree import Kind
 from waypost.store.width import Width
 
@@ -59,7 +62,17 @@ class Held:
     offset: int
 
 
-NOTHING_HELD: Final[Mapping[str, Held]] = {}
+@dataclasses.dataclass(frozen=True)
+class Stock:
+    """What is in the store already and may be named again."""
+
+    chunks: Mapping[str, Held] = dataclasses.field(default_factory=dict)
+    """By their hashes."""
+    trails: Mapping[bytes, Sequence[Mark]] = dataclasses.field(default_factory=dict)
+    """By the path of a file, the chunks that it was cut into when it was saved last."""
+
+
+NOTHING_HELD: Final = Stock()
 
 _CHUNK: Final = MIB
 _MOST_CHUNKS: Final = 2**16
@@ -74,9 +87,9 @@ _ZEROS: Final = bytearray(MIN_HOLE)
 
 
 def pack_content(
-    content: Content, calls: Calls, upload: Upload, sizes: Sizes = SIZES, held: Mapping[str, Held] = NOTHING_HELD
+    content: Content, calls: Calls, upload: Upload, sizes: Sizes = SIZES, held: Stock = NOTHING_HELD
 ) -> Manifest:
-    """Upload what isn't `held` (by the chunks' hashes), in packs that are named as of `upload`.
+    """Upload what isn't `held`, in packs that are named as of `upload`.
 
     Those packs of the manifest that carry this upload's name are in the store when this returns, and are named by
     nobody. Raises StorageError, OSError when the content can't be read; what was sent is given up then.
@@ -84,7 +97,7 @@ def pack_content(
     chunk = _chunk_size(max(content.size, sizes.whole), sizes)
     sizes = dataclasses.replace(sizes, pack=min(sizes.pack, max(content.size, 1)))
     with _Flight(calls, sizes, chunk) as flight:
-        packing = _Packing(flight, upload, chunk, held)
+        packing = _Packing(flight, upload, chunk, held, Patience(content.size // chunk))
         chunks = [
             packing.add(content, index) if node.kind is Kind.FILE and node.size else ()
             for index, node in enumerate(content.nodes)
@@ -103,7 +116,7 @@ def _chunk_size(size: int, sizes: Sizes) -> int:
 class _Packing:
     """Fills packs with the chunks of files, and remembers where each one is."""
 
-    def __init__(self, flight: _Flight, upload: Upload, chunk: int, held: Mapping[str, Held]) -> None:
+    def __init__(self, flight: _Flight, upload: Upload, chunk: int, held: Stock, patience: Patience) -> None:
         self._flight, self._upload, self._chunk, self._held = flight, upload, chunk, held
         self.packs: list[Pack] = []
         """Those that hold what is new, and those that hold what is held."""
@@ -112,11 +125,15 @@ class _Packing:
         self._places: dict[str, Chunk] = {}
         """By its hash, each chunk that stands in a pack."""
         self._filling: _Filling | None = None
+        self._patience = patience
+        self._window = bytearray()
+        """What is searched."""
 
     def add(self, content: Content, index: int) -> Sequence[Chunk]:
         """The file at `index`."""
         with content.open(index) as reader:
-            return self._file(reader, content.nodes[index].size)
+            node = content.nodes[index]
+            return self._file(reader, node.size, self._held.trails.get(node.path, ()))
 
     def close(self) -> None:
         """Send what is left, and wait until all has arrived."""
@@ -124,28 +141,69 @@ class _Packing:
             self._send(self._filling)
         self._flight.finish()
 
-    def _file(self, reader: Reader, size: int) -> Sequence[Chunk]:
+    def _file(self, reader: Reader, size: int, marks: Sequence[Mark]) -> Sequence[Chunk]:
         chunks: list[Chunk] = []
         edges = self._edges(reader, size)
+        follows = marks and not _tells_all(edges, size)
+        trail = Trail(marks, self._held.chunks, self._chunk, self._patience) if follows else None
         at = 0
         for start, end in reader.written():
             _add_hole(chunks, start - at)
-            for begin, until in cuts(edges, start, end, self._chunk):
-                self._add_chunk(chunks, reader, begin, until - begin)
+            if trail is None:
+                for begin, until in cuts(edges, start, end, self._chunk):
+                    self._add_chunk(chunks, reader, begin, until - begin)
+            else:
+                for begin, until in cuts(edges, start, end, size):
+                    self._add_along(trail, chunks, reader, begin, until)
             at = end
         _add_hole(chunks, size - at)
         return chunks
+
+    def _add_along(self, trail: Trail, chunks: list[Chunk], reader: Reader, start: int, end: int) -> None:
+        """Cut where the last save was cut, as far as what it found is there, wherever it has moved to."""
+        at = start
+        while at < end:
+            at += self._add_next(trail, chunks, reader, at, end - at)
+
+    def _add_next(self, trail: Trail, chunks: list[Chunk], reader: Reader, at: int, rest: int) -> int:
+        """Returns the length of the chunk."""
+
+        def read(offset: int, length: int) -> bytes:
+            return _read(reader, at + offset, length)
+
+        most = min(self._chunk, rest)
+        filling = self._room(most)
+        with memoryview(filling.buffer) as whole, whole[filling.length :][:most] as room:
+            reader.read_into(at, room)
+            if most >= MIN_HOLE and _is_zero(room):
+                _add_hole(chunks, most)
+                return most
+            length = trail.guess(room, rest)
+            digest = blake3(room[:length]).hexdigest()
+            if digest not in self._places and digest not in self._held.chunks:
+                found = self._look_on(trail, room, read, rest)
+                if found is not None:
+                    length = found
+                    digest = blake3(room[:length]).hexdigest()
+            head = bytes(room[:HEAD])[:length]
+        chunks.append(self._placed(filling, digest, length, head))
+        trail.passed(digest)
+        return length
+
+    def _look_on(self, trail: Trail, room: memoryview, read: Callable[[int, int], bytes], rest: int) -> int | None:
+        """Where the trail goes on in what has been read, `rest` bytes before the file's end."""
+        if not trail.may_search():
+            return None
+        self._window[: len(room)] = room  # a mapping is searched byte by byte
+        beyond = read(len(room), min(HEAD - 1, rest - len(room)))  # where a beginning may end
+        self._window[len(room) :] = beyond
+        return trail.search(self._window, rest, lambda at, length: blake3(read(at, length)).hexdigest())
 
     def _edges(self, reader: Reader, size: int) -> Sequence[int]:
         if size <= self._chunk:
             return ()
 
-        def read(at: int, length: int) -> bytes:
-            found = bytearray(length)
-            reader.read_into(at, memoryview(found))
-            return bytes(found)
-
-        return edges_of(read, size, max(1, self._chunk // _OWN_EDGES))
+        return edges_of(functools.partial(_read, reader), size, max(1, self._chunk // _OWN_EDGES))
 
     def _add_chunk(self, chunks: list[Chunk], reader: Reader, at: int, length: int) -> None:
         filling = self._room(length)
@@ -154,29 +212,33 @@ class _Packing:
             if length >= MIN_HOLE and _is_zero(room):
                 _add_hole(chunks, length)
                 return
-            digest = blake3(room).hexdigest()
+            digest, head = blake3(room).hexdigest(), bytes(room[:HEAD])
+        chunks.append(self._placed(filling, digest, length, head))
+
+    def _placed(self, filling: _Filling, digest: str, length: int, head: bytes) -> Chunk:
+        """Where what has just been read into the pack stands: where it stood before, or there."""
         chunk = self._places.get(digest)
         if chunk is None:
-            chunk = self._places[digest] = self._held_chunk(digest, length) or self._keep(filling, digest, length)
-        chunks.append(chunk)
+            place = self._held_place(digest) or self._keep(filling, digest, length)
+            chunk = self._places[digest] = Chunk(*place, length, digest, head)
+        return chunk
 
-    def _held_chunk(self, digest: str, length: int) -> Chunk | None:
-        held = self._held.get(digest)
+    def _held_place(self, digest: str) -> tuple[int, int] | None:
+        held = self._held.chunks.get(digest)
         if held is None:
             return None
         index = self._indexes.get(held.pack.name)
         if index is None:
             index = self._indexes[held.pack.name] = self._begin(held.pack)
-        return Chunk(index, held.offset, length, digest)
+        return index, held.offset
 
-    def _keep(self, filling: _Filling, digest: str, length: int) -> Chunk:
-        """What has just been read into the pack stays there."""
+    def _keep(self, filling: _Filling, digest: str, length: int) -> tuple[int, int]:
         if filling.index is None:
             filling.index = self._begin(_UNNAMED)
-        chunk = Chunk(filling.index, filling.length, length, digest)
+        place = filling.index, filling.length
         filling.length += length
         filling.digests.update(bytes.fromhex(digest))
-        return chunk
+        return place
 
     def _begin(self, pack: Pack) -> int:
         self.packs.append(pack)
@@ -213,6 +275,17 @@ class _Filling:
 
 
 _UNNAMED: Final = Pack("", 0)
+
+
+def _tells_all(edges: Sequence[int], size: int) -> bool:
+    """Whether the format says where to cut; not where most of the file is one part, as a `.keras` is one HDF5 file."""
+    return bool(edges) and 2 * max(end - start for start, end in itertools.pairwise([0, *edges, size])) <= size
+
+
+def _read(reader: Reader, at: int, length: int) -> bytes:
+    found = bytearray(length)
+    reader.read_into(at, memoryview(found))
+    return bytes(found)
 
 
 def _is_zero(data: memoryview) -> bool:

@@ -19,13 +19,14 @@ from waypost.store import keys, manifest
 from waypost.store.calls import Calls
 from waypost.store.entries import ManifestObject
 from waypost.store.keys import Upload
-from waypost.store.known import Known, Saved, worth_naming
+from waypost.store.known import Known, Saved, trails_of, worth_naming
 from waypost.store.manifest import Chunk, Manifest, Pack
-from waypost.store.packing import NOTHING_HELD, SIZES, Held, Sizes, pack_content
+from waypost.store.packing import SIZES, Held, Sizes, Stock, pack_content
 from waypost.store.progress import moving
 from waypost.store.sequences import Sequences
 from waypost.store.settled import Identity, Settled
 from waypost.store.sources import Content, Hole
+from waypost.store.trails import Mark
 
 
 @dataclasses.dataclass(frozen=True)
@@ -41,14 +42,14 @@ class Uploaded:
     """Those of them that a later save should name again."""
     files: Mapping[Identity, Sequence[Chunk]] = dataclasses.field(default_factory=dict)
     """Of settled files, what they consist of."""
+    trails: Mapping[bytes, Sequence[Mark]] = dataclasses.field(default_factory=dict)
+    """By the path of a file, how it was cut."""
 
 
 class Packer(Protocol):
     """What `packing.pack_content` does, by whatever means."""
 
-    def __call__(
-        self, content: Content, calls: Calls, upload: Upload, sizes: Sizes, held: Mapping[str, Held], /
-    ) -> Manifest:
+    def __call__(self, content: Content, calls: Calls, upload: Upload, sizes: Sizes, held: Stock, /) -> Manifest:
         """Upload what isn't held of the content, and say in which packs it is: they are in the store then."""
 
 
@@ -90,7 +91,8 @@ class Uploads:
     def pack(self, content: Content) -> Manifest:
         """Upload the content, however small; what was uploaded before and not named is given up. Raises as `upload`."""
         self._begin()
-        upload, held = (self._fence, self._ordinal), self._known.chunks
+        upload, stock = (self._fence, self._ordinal), self._known.stock
+        held = stock.chunks
         self._identities = self.settled.identities(content) if self._ranks == 1 else {}
         kept = self._unchanged(held)
         changed = [index for index in range(len(content.nodes)) if index not in kept]
@@ -102,7 +104,7 @@ class Uploads:
         sizes = dataclasses.replace(self._sizes, whole=content.size)
         with moving("saving", "are in the store", at_most=True) as progress:
             progress.expect(sum(node.size for node in rest.nodes))
-            packed = self.packer(rest, self._calls, upload, sizes, held)
+            packed = self.packer(rest, self._calls, upload, sizes, stock)
         content.require_kept()
         fresh = [pack for pack in packed.packs if keys.upload_of(pack.name) == upload]
         self._unnamed |= {pack.name for pack in fresh}
@@ -129,12 +131,12 @@ class Uploads:
         record = packed.to_json()
         raw = _to_bytes(record)
         names = {pack.name for pack in packed.packs}
-        chunks = worth_naming(packed) if self._ranks == 1 else NOTHING_HELD
+        chunks, trails = (worth_naming(packed), trails_of(packed)) if self._ranks == 1 else ({}, {})
         files = {identity: packed.chunks[index] for index, identity in self._identities.items()}
         if len(raw) <= self._sizes.manifest:
-            return Uploaded(record, None, size, frozenset(names), chunks, files)
+            return Uploaded(record, None, size, frozenset(names), chunks, files, trails)
         reference = self._put_manifest(raw)
-        return Uploaded(reference, None, size, frozenset({*names, reference.name}), chunks, files)
+        return Uploaded(reference, None, size, frozenset({*names, reference.name}), chunks, files, trails)
 
     def adopt(self, packed: Manifest, rank: int) -> bool:
         """Take what another rank has uploaded for the entry that comes next: whether it may be named there.
@@ -176,7 +178,7 @@ class Uploads:
 
     def sending(self, uploaded: Uploaded, nonce: str) -> None:
         """A CHECKPOINT naming these objects is about to be sent, and may stand from then on."""
-        self._known.sending(nonce, Saved(uploaded.objects, uploaded.chunks, uploaded.files))
+        self._known.sending(nonce, Saved(uploaded.objects, uploaded.chunks, uploaded.files, uploaded.trails))
 
     def named(self, uploaded: Uploaded, sequence: int, nonce: str) -> None:
         """A CHECKPOINT naming these objects stands."""
@@ -204,7 +206,7 @@ def _again(chunk: Chunk, held: Mapping[str, Held], packs: list[Pack], indexes: d
     if place.pack.name not in indexes:
         indexes[place.pack.name] = len(packs)
         packs.append(place.pack)
-    return Chunk(indexes[place.pack.name], place.offset, chunk.length, chunk.digest)
+    return dataclasses.replace(chunk, pack=indexes[place.pack.name], offset=place.offset)
 
 
 def _inline(content: Content, sizes: Sizes) -> Uploaded | None:

@@ -1,0 +1,221 @@
+"""What stands behind an insertion is known again, whatever the format; in vain little is looked for."""
+
+from __future__ import annotations
+
+import functools
+import io
+import itertools
+import json
+import pickle
+import random
+import tarfile
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.unit.store.stepped import BUDGET, Process, SteppedBackend, World, read
+from tests.unit.store.test_packing import content_of, unpacked
+from waypost.store.calls import Calls
+from waypost.store.entries import Checkpoint
+from waypost.store.keys import KIB, MIB
+from waypost.store.known import trails_of, worth_naming
+from waypost.store.manifest import Manifest
+from waypost.store.packing import Sizes, Stock, pack_content
+from waypost.store.trails import Mark, Patience, Trail, followable
+
+Arrays = list[bytes]
+SLACK = 21 * KIB
+"""A tar ends in up to 10 KiB of zeros, which stand at another place each time."""
+
+
+def arrays(count: int = 8, seed: int = 1) -> Arrays:
+    """One and a half MiB each, floats."""
+    chance = np.random.default_rng(seed)
+    return [chance.standard_normal(3 * MIB // 16).tobytes() for _ in range(count)]
+
+
+class Saves:
+    """One file, saved again and again by one attempt."""
+
+    def __init__(self, folder: Path) -> None:
+        self.backend = SteppedBackend()
+        self.process = Process(self.backend, sizes=Sizes())
+        self.path = folder / "model"
+
+    def sends(self, content: bytes) -> int:
+        """Save it; returns the bytes of the packs that were sent for it."""
+        before = dict.fromkeys(self.backend.packs())
+        self.path.write_bytes(content)
+        self.process.save(self.path)
+        return sum(len(self.backend.objects[name]) for name in self.backend.packs() if name not in before)
+
+    def rows(self) -> list[list[tuple[int, str]]]:
+        """Of each file as it was saved last, its chunks: length and hash."""
+        entry = self.backend.entry(len(self.backend.log()))
+        assert isinstance(entry, Checkpoint)
+        assert isinstance(entry.manifest, dict)
+        return [[(chunk[2], chunk[3]) for chunk in node["chunks"]] for node in entry.manifest["nodes"]]
+
+
+@pytest.fixture
+def saves(tmp_path: Path) -> Saves:
+    return Saves(tmp_path)
+
+
+def as_pickle(parts: Arrays, note: str) -> bytes:
+    return pickle.dumps({"note": note, "arrays": [np.frombuffer(part) for part in parts]})
+
+
+def as_keras(parts: Arrays, note: str) -> bytes:
+    """A zip, nearly all of which is one file of its own format."""
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive:
+        archive.writestr(zipfile.ZipInfo("metadata.json"), json.dumps({"keras_version": "3.11"}))
+        archive.writestr(zipfile.ZipInfo("config.json"), json.dumps({"config": note}))
+        archive.writestr(zipfile.ZipInfo("model.weights.h5"), b"\x89HDF\r\n\x1a\n" + note.encode() + b"".join(parts))
+    return file.getvalue()
+
+
+def as_tar(parts: Arrays, note: str) -> bytes:
+    file = io.BytesIO()
+    with tarfile.open(fileobj=file, mode="w") as archive:
+        for name, data in [("note", note.encode()), *((f"{number}", part) for number, part in enumerate(parts))]:
+            member = tarfile.TarInfo(name)
+            member.size = len(data)
+            archive.addfile(member, io.BytesIO(data))
+    return file.getvalue()
+
+
+def as_json(parts: Arrays, note: str) -> bytes:
+    return json.dumps({"note": note, "trees": [_text(part[: MIB // 2]) for part in parts]}).encode()
+
+
+@functools.cache
+def _text(numbers: bytes) -> str:
+    return repr(np.frombuffer(numbers).tolist())
+
+
+@pytest.mark.parametrize("write", [as_pickle, as_keras, as_tar, as_json])
+def test_of_a_file_whose_beginning_grows_little_is_sent_save_after_save(
+    saves: Saves, write: Callable[[Arrays, str], bytes]
+) -> None:
+    parts = arrays()
+    first = write(parts, "n")
+    assert saves.sends(first) == len(first)
+    for number in range(2, 6):
+        grown = write(parts, "n" * 700 * number)
+        sent = saves.sends(grown)
+        print(f"{write.__name__}: {sent / len(grown):.1%} of {len(grown) / MIB:.0f} MiB")
+        assert sent <= MIB + 700 * number + SLACK, "one chunk, and what has been added since the first save"
+    assert saves.sends(grown) == 0
+    assert read(saves.backend) == (6 + 1, grown)
+
+
+@pytest.mark.parametrize("write", [as_pickle, as_keras, as_tar])
+def test_one_changed_array_is_all_that_is_new_although_what_precedes_it_has_grown(
+    saves: Saves, write: Callable[[Arrays, str], bytes]
+) -> None:
+    parts = arrays()
+    saves.sends(write(parts, "n"))
+    parts[5] = arrays(1, seed=2)[0]
+    assert saves.sends(write(parts, "n" * 500)) <= len(parts[5]) + 3 * MIB
+
+
+def test_what_is_put_in_or_taken_out_is_all_that_is_new(saves: Saves) -> None:
+    file = random.Random(1).randbytes(20 * MIB)
+    saves.sends(file)
+    for at, taken, put in [(7 * MIB + 5, 0, 3 * MIB + 7), (9 * MIB, 5 * MIB + 1, 0), (3 * MIB - 1, 2 * MIB, 4 * MIB)]:
+        file = file[:at] + random.Random(at).randbytes(put) + file[at + taken :]
+        assert saves.sends(file) <= put + 2 * max(taken, MIB), (at, taken, put)
+
+
+def test_what_changes_in_its_place_sends_the_chunks_that_it_is_in(saves: Saves) -> None:
+    """As on a grid: nothing is lost by looking for what has moved."""
+    file = bytearray(random.Random(1).randbytes(24 * MIB + 100))
+    saves.sends(bytes(file))
+    for places in [(3,), (0, 1, 2, 3, 4, 5, 6), (9, 11, 13, 14), tuple(range(0, 24, 2))]:
+        for place in places:
+            file[place * MIB + 1000] = (file[place * MIB + 1000] + 1) % 256
+        assert saves.sends(bytes(file)) == len(places) * MIB
+
+
+def test_a_log_that_grows_stays_in_whole_chunks(saves: Saves) -> None:
+    log = random.Random(1).randbytes(4 * MIB + 100)
+    saves.sends(log)
+    for number in range(8):
+        log += random.Random(number).randbytes(700)
+        assert saves.sends(log) <= MIB, "the last chunk"
+    (row,) = saves.rows()
+    assert [length for length, _ in row] == [MIB] * 4 + [len(log) - 4 * MIB]
+
+
+def test_an_insertion_at_the_same_place_again_and_again_leaves_no_splinters(saves: Saves) -> None:
+    file, at = random.Random(1).randbytes(8 * MIB), 4 * MIB + 77
+    for number in range(8):
+        saves.sends(file)
+        file = file[:at] + random.Random(number).randbytes(300) + file[at:]
+    (row,) = saves.rows()
+    assert len(row) <= 8 + 2
+
+
+class Counting(bytes):
+    """Knows how often it was searched."""
+
+    finds = 0
+
+    def find(self, *what: Any) -> int:
+        Counting.finds += 1
+        return super().find(*what)
+
+
+def test_a_file_of_which_nothing_is_left_is_soon_not_searched_any_more() -> None:
+    marks = [Mark(random.Random(number).randbytes(64), 1000, f"{number}") for number in range(500)]
+    patience = Patience(10**6)
+    data, searched = Counting(random.Random(-1).randbytes(1000)), []
+    for _ in range(3):
+        trail = Trail(marks, {mark.digest for mark in marks}, 1000, patience)
+        Counting.finds = 0
+        for _ in range(500):
+            if trail.may_search():
+                assert trail.search(data, 10**6, lambda at, length: "another") is None
+            trail.passed("new")
+        searched.append(Counting.finds)
+    assert searched[0] <= 24 * 8
+    assert searched[1] == searched[2] <= 6 * 8
+    assert searched[2] > 0, "the next file may be of another kind"
+
+
+def test_a_file_in_splinters_is_cut_anew() -> None:
+    whole = [Mark(b"head", 1000, "") for _ in range(200)]
+    assert followable(whole)
+    assert not followable([*whole, *(Mark(b"head", 1, "") for _ in range(300))])
+
+
+BLOCKS = [random.Random(number).randbytes(70) for number in range(4)] + [bytes(70), b"ab" * 40, b"x"]
+
+
+@given(st.lists(st.sampled_from(BLOCKS), max_size=40), st.data())
+def test_whatever_the_trail_every_byte_comes_back(blocks: list[bytes], data: st.DataObject) -> None:
+    after = list(blocks)
+    for _ in range(data.draw(st.integers(0, 4))):
+        at = data.draw(st.integers(0, len(after)))
+        after[at : at + data.draw(st.integers(0, 5))] = data.draw(st.lists(st.sampled_from(BLOCKS), max_size=4))
+    backend, sizes = SteppedBackend(), Sizes(pack=data.draw(st.sampled_from([100, 170, 700])))
+    calls = Calls(backend, World().seams(), BUDGET)
+    first = pack_content(content_of(b"".join(blocks)), calls, (1, 1), sizes)
+    stock = Stock(worth_naming(first), data.draw(st.just(trails_of(first)) | st.just(lied_about(first))))
+    second = pack_content(content_of(b"".join(after)), calls, (1, 2), sizes, stock)
+    assert unpacked(backend, second) == [b"".join(after)]
+    assert unpacked(backend, first) == [b"".join(blocks)]
+
+
+def lied_about(packed: Manifest) -> dict[bytes, list[Mark]]:
+    """Heads and hashes that don't belong together."""
+    marks = [mark for trail in trails_of(packed).values() for mark in trail]
+    return {b"0": [Mark(a.head, b.length, b.digest) for a, b in itertools.pairwise(marks * 2)]}
