@@ -234,6 +234,8 @@ def _take_turns(outcome: Outcome, contestants: Sequence[Contestant], stage: Stag
                 most[contestant.name] = min(stage.rounds, max(1, affordable))
             if number > 0 or stage.rounds == 0:
                 outcome.results.setdefault(contestant.name, []).append(measured)
+    # Whom the others are compared with must not depend on who was first in the first round.
+    outcome.results = {one.name: outcome.results[one.name] for one in contestants if one.name in outcome.results}
 
 
 def _turn(row: Row, contestant: Contestant, setting: Setting, stage: Stage, number: int) -> Measurement:
