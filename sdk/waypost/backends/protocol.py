@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from typing import Final, Protocol
+from typing import Final, Protocol, runtime_checkable
 
 UNFINISHED: Final = ".tmp/"
 """Where file systems hold what gets its name once it is whole; no part of the store's format."""
@@ -67,8 +67,21 @@ class ThrottledError(UnreachableError):
     """The place asks for fewer requests (503 SlowDown, 429)."""
 
 
+class SilentError(UnreachableError):
+    """No answer in time: too much may be asked at once of a place or a line."""
+
+
 class NotNowError(UnreachableError):
     """No, for a reason that may pass (a full disk, a clock that is off): unlike its siblings, nothing was written."""
+
+
+@runtime_checkable
+class Limited(Protocol):
+    """A place that says how many requests it does at once: what is more waits for them, and gains nothing."""
+
+    @property
+    def most_requests(self) -> int:
+        """At least one."""
 
 
 class Backend(Protocol):

@@ -5,7 +5,8 @@ two writers pass together. So a file system that doesn't bring its own way of wr
 others have to stand the probe (`waypost.store.format`).
 
 Only fsspec's asynchronous file systems are made for several threads at once; of the others (FTP, SFTP …) many hold one
-connection and never open it again. So their requests wait for each other, and behind trouble comes a new connection.
+connection and never open it again. So their requests wait for each other, no more than one is made at once (what waits
+here does so within its own time), and behind trouble comes a new connection.
 Over FTP, SFTP, SMB and the like a file exists before its content does, and a writer that dies leaves half of it. A file
 system of that kind renames by itself, so what is written there gets its name only when it is whole; object stores need
 no such thing. A dead writer's unfinished file stays in `.tmp/` of the store, where nobody looks.
@@ -20,6 +21,7 @@ from __future__ import annotations
 
 import contextlib
 import secrets
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
@@ -97,6 +99,11 @@ class FsspecBackend:
     def uri(self) -> str:
         """The store's URI."""
         return self._uri
+
+    @property
+    def most_requests(self) -> int:
+        """One, where requests wait for each other; so many that it makes no difference elsewhere."""
+        return sys.maxsize if issubclass(self._kind, AsyncFileSystem) else 1
 
     def put_new(self, key: str, data: bytes) -> None:
         """Create `key`, or raise ExistsError."""

@@ -20,6 +20,7 @@ from waypost.backends.protocol import (
     Backend,
     BackendError,
     ExistsError,
+    SilentError,
     Take,
     ThrottledError,
     TooLargeError,
@@ -69,6 +70,10 @@ def _no_stop_order() -> None:
     return None
 
 
+def _nobody_counts(began: float) -> None:
+    """A request alone can't be fewer."""
+
+
 class Calls:
     """The backend as the store uses it. `doing` arguments are verb phrases for messages: "read log entry 5 of"."""
 
@@ -79,16 +84,18 @@ class Calls:
         budget: Budget = SAVING,
         interrupt: Callable[[], None] = lambda: None,
         grace: Callable[[], float | None] = _no_stop_order,
-        throttled: Callable[[], None] = lambda: None,
+        throttled: Callable[[float], None] = _nobody_counts,
         share: Callable[[], int] = lambda: 1,
+        turn: Callable[[], bool] = lambda: True,
     ) -> None:
         """`interrupt` may raise; `grace` gives the seconds until the process is killed, None without a stop order.
 
-        `throttled` is told whenever the place asks for fewer requests.
+        `throttled` is told, whenever a try was too much for the place or the line, when that try began; the next one
+        isn't made before `turn` says that it may.
         """
         self.backend, self.seams = backend, seams
         self._budget, self._interrupt, self._grace, self._throttled = budget, interrupt, grace, throttled
-        self._share = share
+        self._share, self._turn = share, turn
 
     @property
     def budget(self) -> Budget:
@@ -105,21 +112,26 @@ class Calls:
 
     def interruptible(self, interrupt: Callable[[], None], budget: Budget | None = None) -> Calls:
         """The same backend, with `interrupt` called before and during requests; on another budget if given."""
-        return Calls(
-            self.backend, self.seams, budget or self._budget, interrupt, self._grace, self._throttled, self._share
-        )
+        budget = budget or self._budget
+        return Calls(self.backend, self.seams, budget, interrupt, self._grace, self._throttled, self._share, self._turn)
 
-    def beside(self, check: Callable[[], None], throttled: Callable[[], None], share: Callable[[], int]) -> Calls:
+    def beside(
+        self,
+        check: Callable[[], None],
+        throttled: Callable[[float], None],
+        share: Callable[[], int],
+        turn: Callable[[], bool] = lambda: True,
+    ) -> Calls:
         """The same for a thread that does one of several requests at once: `check` may raise too, as `interrupt`.
 
-        `share`: how many share the line now, so that each gets but a part of it.
+        `share`: how many share the line now, so that each gets but a part of it. `throttled`, `turn`: as for all.
         """
 
         def interrupt() -> None:
             check()
             self._interrupt()
 
-        return Calls(self.backend, self.seams, self._budget, interrupt, self._grace, throttled, share)
+        return Calls(self.backend, self.seams, self._budget, interrupt, self._grace, throttled, share, turn)
 
     def patience(self, size: int = 0) -> Patience:
         """A fresh budget for one request that moves `size` bytes."""
@@ -223,12 +235,13 @@ class Calls:
 
     def _until_done(self, doing: str, attempt: Callable[[], T], patience: Patience) -> T:
         while True:
+            began = self.seams.clock()
             try:
                 return attempt()
             except UnreachableError as error:
-                if isinstance(error, ThrottledError):
-                    self._throttled()
-                if not patience.pause(error):
+                if isinstance(error, ThrottledError | SilentError):
+                    self._throttled(began)
+                if not patience.pause(error) or not patience.wait_for(self._turn):
                     raise self.error(doing, error, patience) from error
             except BackendError as error:
                 raise self.error(doing, error) from error
@@ -342,6 +355,15 @@ class Patience:
             self._seams.sleep(min(left, SLICE_SECONDS))
         self._paused += self._seams.clock() - start
         self._tries += 1
+        return True
+
+    def wait_for(self, turn: Callable[[], bool]) -> bool:
+        """Sleep until it is this request's turn; False when the budget is spent before."""
+        while not turn():
+            if self._left() <= 0:
+                return False
+            self._interrupt()
+            self._seams.sleep(SLICE_SECONDS / 10)
         return True
 
     def _left(self) -> float:

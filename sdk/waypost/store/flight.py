@@ -20,7 +20,7 @@ from waypost.store.calls import Calls
 from waypost.store.keys import MIB
 from waypost.store.ranges import Request
 from waypost.store.undisturbed import gone, to_its_end
-from waypost.store.width import MOST, Width
+from waypost.store.width import MOST, START, Width, most_at
 
 MOST_HELD: Final = 128 * MIB
 """Bytes asked for and not yet dealt with, all requests together. A backend that gives them piece by piece holds a small
@@ -42,8 +42,8 @@ class _Flight:
 
     def __init__(self, calls: Calls, deal: Deal) -> None:
         self._deal = deal
-        self._width = Width(calls.seams.clock)
-        self._calls = calls.beside(self._check, self._width.throttled, lambda: self._width.now)
+        most = most_at(calls.backend)
+        self._calls, self._width = calls, Width(calls.seams.clock, min(START, most), most)
         self._pool = calls.seams.pool(MOST, "waypost-fetch")
         self._flying: dict[int, int] = {}
         """Bytes of each request that was given to a lane and hasn't ended, by its number."""
@@ -69,14 +69,19 @@ class _Flight:
 
     def _lane(self, number: int, request: Request) -> None:
         self._there.add(number)
-        outcome = self._outcome(request)
+        outcome = self._outcome(number, request)
         self._there.discard(number)
         self._ended.put((number, outcome))
 
-    def _outcome(self, request: Request) -> BaseException | None:
+    def _outcome(self, number: int, request: Request) -> BaseException | None:
+        def turn() -> bool:
+            """Where fewer are worth having than are there, the first ones go on, and the others wait for them."""
+            return sum(other < number for other in tuple(self._there)) < self._width.now
+
+        width = self._width
         try:
             self._check()
-            self._deal(self._calls, request)
+            self._deal(self._calls.beside(self._check, width.throttled, lambda: width.now, turn), request)
         except BaseException as error:  # noqa: BLE001 - it is raised where the request is waited for
             return error
         return None

@@ -307,7 +307,7 @@ class _Flight:
     """The packs on their way, and the memory for all: for use in a `with`, whose end waits for them."""
 
     def __init__(self, calls: Calls, sizes: Sizes, chunk: int) -> None:
-        most = max(1, min(width.MOST, sizes.memory // chunk - 1))
+        most = max(1, min(width.most_at(calls.backend), sizes.memory // chunk - 1))
         self._width = Width(calls.seams.clock, min(_START, most), most)
         self._calls = calls.beside(self._check, self._width.throttled, lambda: self._width.now)
         self._clock, self._sizes = calls.seams.clock, sizes

@@ -16,7 +16,7 @@ import threading
 from collections.abc import Callable
 from typing import Any, Final, Generic, TypeVar
 
-from waypost.backends.protocol import UnreachableError
+from waypost.backends.protocol import SilentError
 
 T = TypeVar("T")
 
@@ -61,7 +61,7 @@ class Waiting:
         self._idle: collections.deque[queue.SimpleQueue[_Asked[Any]]] = collections.deque()
 
     def in_time(self, request: Callable[[], T], left: Callable[[], float]) -> T:
-        """Return or raise what `request` does, or UnreachableError as soon as `left()` says that no time is left.
+        """Return or raise what `request` does, or SilentError as soon as `left()` says that no time is left.
 
         `left` gives the seconds that remain; it is asked again and again, in the caller's thread, and may raise.
         """
@@ -73,7 +73,7 @@ class Waiting:
             return asked.result()
         while not asked.ended.wait(min(SLICE_SECONDS, max(0.0, left()))):
             if left() <= 0 and not asked.ended.is_set():
-                raise UnreachableError("no answer in time", "Check that the storage isn't overloaded or cut off")
+                raise SilentError("no answer in time", "Check that the storage isn't overloaded or cut off")
         return asked.result()
 
     def forget(self) -> None:

@@ -3,13 +3,18 @@
 Nobody knows the line. Over a distance, or where the place gives each connection only so much, more requests at once
 bring more; on a fast line beside a busy program they bring nothing but load. So twice as many are tried as long as that
 makes it faster by a good part, and the last step that didn't is taken back. A place that says "slow down" halves
-the number at once, and from then on it grows by one at a time.
+the number at once, and from then on it grows by one at a time. So does a line on which answers don't come in time: it
+would be too slow for so many again. Many requests tell of the same trouble; one halving answers all that began before.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
+from threading import Lock
 from typing import Final
+
+from waypost.backends.protocol import Backend, Limited
 
 START: Final = 4
 MOST: Final = 16
@@ -19,6 +24,11 @@ _WORTH: Final = 0.25
 """A step has to bring this part of what it would bring if every request went as fast as before."""
 _REST: Final = 8
 """Rounds from one step that wasn't worth it, or was too much, to the next try."""
+
+
+def most_at(backend: Backend) -> int:
+    """How many requests may ever be worth having in flight at this place."""
+    return min(MOST, backend.most_requests) if isinstance(backend, Limited) else MOST
 
 
 class Width:
@@ -31,24 +41,26 @@ class Width:
         """What the step that is being tried started from."""
         self._rate = 0.0
         self._rest = 1  # the first round opens connections, and tells little
-        self._careful = self._told = False
+        self._careful, self._reduced = False, -math.inf
+        self._lock = Lock()
         self._begin()
 
-    def throttled(self) -> None:
-        """The place asked for fewer requests. May be called from any thread."""
-        self._told = True
+    def throttled(self, began: float) -> None:
+        """A request that began then was one too many. May be called from any thread."""
+        with self._lock:
+            if began > self._reduced:
+                self._careful, self._reduced = True, self._clock()
+                self._before, self._rest, self.now = None, _REST, max(1, self.now // 2)
+                self._begin()
 
     def landed(self, size: int) -> None:
         """A request has ended that moved so many bytes."""
-        self._count += 1
-        self._bytes += size
-        if self._told:
-            self._told, self._careful = False, True
-            self._before, self._rest, self.now = None, _REST, max(1, self.now // 2)
-            self._begin()
-        elif self._count >= _ROUND * self.now:
-            self._judge(self._clock() - self._began)
-            self._begin()
+        with self._lock:
+            self._count += 1
+            self._bytes += size
+            if self._count >= _ROUND * self.now:
+                self._judge(self._clock() - self._began)
+                self._begin()
 
     def _begin(self) -> None:
         self._count = self._bytes = 0

@@ -109,7 +109,7 @@ def test_a_transfer_gets_the_time_that_its_bytes_need() -> None:
 
 def test_one_of_several_transfers_gets_the_time_that_its_share_of_the_line_needs() -> None:
     setting = Setting(hangs=True, chance=1.0)
-    calls = setting.calls.beside(lambda: None, lambda: None, lambda: 4)
+    calls = setting.calls.beside(lambda: None, lambda began: None, lambda: 4)
     with pytest.raises(StorageError):
         calls.put("write a pack to", "packs/x", bytes(100 * SLOWEST))
     assert 415.0 <= setting.pauses[0] < 416.0
@@ -117,7 +117,7 @@ def test_one_of_several_transfers_gets_the_time_that_its_share_of_the_line_needs
 
 def test_an_answer_that_goes_on_is_waited_for_and_one_that_falls_silent_is_not() -> None:
     setting, came = Setting(), list[float]()
-    patience = setting.calls.beside(lambda: None, lambda: None, lambda: 4).patience(100 * SLOWEST)
+    patience = setting.calls.beside(lambda: None, lambda began: None, lambda: 4).patience(100 * SLOWEST)
     left = patience.one_try(lambda: came[-1] if came else None)
     assert left() == 115.0, "nothing came: not four times as long"
     for _ in range(3):

@@ -227,6 +227,43 @@ def test_a_place_that_is_asked_too_often_is_asked_less_often(place: Places) -> N
     assert max(seen) == START // 2
 
 
+def test_a_line_that_is_too_slow_for_so_many_gets_fewer_and_not_the_same_again(place: Places) -> None:
+    """More than two at once fall silent, all of them, as on a line that drops what is too much."""
+    alive: set[object] = set()
+    silent: list[int] = []
+
+    def meet(number: int, data: bytes) -> bytes:
+        request = object()
+        alive.add(request)
+        time.sleep(0.03)  # as long as it takes for all to be there
+        if many := len(alive) > START // 2:
+            silent.append(number)
+            time.sleep(0.3)
+        alive.discard(request)
+        if many:
+            time.sleep(0.2)
+        return data
+
+    place.meet = meet
+    assert place.read(place.calls(budget=Budget(seconds=4, answer=0.3, first_pause=0.001, longest_pause=0.01)))
+    assert len(silent) <= 2 * START
+
+
+def test_a_place_that_does_one_at_a_time_is_asked_for_one_at_a_time() -> None:
+    class Single(Places):
+        most_requests = 1
+
+    place = Single()
+
+    def meet(number: int, data: bytes) -> bytes:
+        time.sleep(0.002)
+        return data
+
+    place.meet = meet
+    assert place.read() == place.content
+    assert place.most_in_flight == 1
+
+
 def test_passing_trouble_of_many_at_once_is_waited_out(place: Places) -> None:
     failed: set[int] = set()
 

@@ -20,6 +20,7 @@ from waypost.store import keys
 from waypost.store.calls import Calls
 from waypost.store.deleting import delete_store
 from waypost.store.seams import Seams
+from waypost.store.width import most_at
 
 _numbers = itertools.count(1)
 
@@ -162,3 +163,8 @@ def test_where_a_rename_does_not_overwrite_a_stub_takes_its_entrys_place_all_the
         backend.put("log/1.json", content)
         assert backend.get("log/1.json", 100) == content
         assert backend.list(UNFINISHED) == []
+
+
+def test_a_file_system_that_is_not_made_for_threads_is_asked_one_thing_at_a_time() -> None:
+    fsspec.register_implementation("renaming", Renaming, clobber=True)
+    assert most_at(open_backend(f"renaming://store{next(_numbers)}")) == 1

@@ -62,7 +62,7 @@ def test_slow_down_halves_it_at_once_and_growing_again_is_careful() -> None:
     line = Line(distant)
     width = Width(lambda: line.time)
     line.carry(width, 200)
-    width.throttled()
+    width.throttled(line.time)
     seen = line.carry(width, 400)
     assert seen[0] == MOST // 2
     assert all(after <= before + 1 for before, after in itertools.pairwise(seen))
@@ -74,10 +74,23 @@ def test_however_often_it_is_told_one_is_left(times: int) -> None:
     line = Line(distant)
     width = Width(lambda: line.time)
     for _ in range(times):
-        width.throttled()
+        width.throttled(line.time)
         line.carry(width, 1)
     assert width.now >= 1
     assert width.now <= 2
+
+
+def test_of_many_that_tell_of_the_same_trouble_one_is_heard() -> None:
+    line = Line(distant)
+    width = Width(lambda: line.time)
+    line.carry(width, 200)
+    began, line.time = line.time, line.time + 1
+    for _ in range(MOST):
+        width.throttled(began)
+        line.time += 0.01
+    assert width.now == MOST // 2
+    width.throttled(line.time)
+    assert width.now == MOST // 4
 
 
 def test_where_time_stands_still_nothing_is_concluded() -> None:
