@@ -101,6 +101,11 @@ class Answer:
         return cls(int(status[1]), None if code is None else code[1], cause)
 
 
+def as_obstore_says(method: str, address: str, status: int, reason: str, body: str) -> str:
+    """An answer that came another way, in the words of obstore's exceptions."""
+    return f"Error performing {method} {address} in no time - status code: {status} {reason}: {body}"
+
+
 def meaning(text: str, *, reading: bool = False, creating: bool = False) -> BackendError:
     """The backend's error for the text of an obstore exception that was raised while reading or creating a key."""
     answer = Answer.parse(text)

@@ -1,0 +1,128 @@
+"""Connections that read large answers at the speed of the machine, in the shape that http.client works with.
+
+Over plain TCP a socket does that by itself: what is read goes from the kernel to where it belongs. Over TLS, Python's
+SSLSocket asks the kernel twice for each record of 16 KiB. Here the kernel is asked for a quarter of a MiB, and the
+records are deciphered out of that: a third less CPU in all (docs/benchmarks.md).
+
+Which certificates are trusted is what OpenSSL's own variables say (SSL_CERT_FILE, SSL_CERT_DIR), which obstore heeds
+too, or the system's store.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import http.client
+import io
+import socket
+import ssl
+from typing import Any, Final
+
+CONNECT_SECONDS: Final = 10.0
+SILENT_SECONDS: Final = 60.0
+"""When a connection without a sign of life is given up for good; its caller may have gone on long before."""
+_GULP: Final = 256 * 1024
+"""Bytes that the kernel is asked for at a time."""
+
+
+class Connection(http.client.HTTPConnection):
+    """One connection to a server, over TLS if there is a context for it."""
+
+    def __init__(self, host: str, port: int, context: ssl.SSLContext | None) -> None:
+        """Connects nothing yet."""
+        super().__init__(host, port, timeout=CONNECT_SECONDS)
+        self._context = context
+        if context is not None:
+            self.default_port = http.client.HTTPS_PORT
+
+    def connect(self) -> None:
+        """Connect. Raises OSError, of which ssl.SSLError is one."""
+        plain = socket.create_connection((self.host, self.port), self.timeout)
+        try:
+            plain.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            self.sock = plain if self._context is None else _Deciphered(plain, self._context, self.host)
+            plain.settimeout(SILENT_SECONDS)
+        except BaseException:
+            plain.close()
+            raise
+
+
+class _Deciphered:
+    """What http.client needs of a socket, over TLS. Owned by one thread at a time."""
+
+    def __init__(self, plain: socket.socket, context: ssl.SSLContext, host: str) -> None:
+        self._plain = plain
+        self._arrived, self._leaving = ssl.MemoryBIO(), ssl.MemoryBIO()
+        self._tls = context.wrap_bio(self._arrived, self._leaving, server_hostname=host)
+        self._gulp = memoryview(bytearray(_GULP))
+        while True:
+            try:
+                self._tls.do_handshake()
+            except ssl.SSLWantReadError:
+                self._send()
+                self._receive()
+            except ssl.SSLError:
+                with contextlib.suppress(OSError):
+                    self._send()  # the alert that tells the server why
+                raise
+            else:
+                break
+        self._send()
+
+    def sendall(self, data: bytes) -> None:
+        """Send all of it: a request's head."""
+        self._tls.write(data)
+        self._send()
+
+    def recv_into(self, target: memoryview) -> int:
+        """Read what has arrived, and at least a byte; 0 at the end. Raises OSError, also for an end without goodbye."""
+        got, wanted = 0, len(target)
+        read: Any = self._tls.read  # with a buffer it returns a number
+        while got < wanted:
+            try:
+                got += read(wanted - got, target[got:])
+            except ssl.SSLWantReadError:
+                if got:
+                    break
+                self._send()  # an answer to a change of keys
+                self._receive()
+            except ssl.SSLZeroReturnError:
+                break
+        return got
+
+    def makefile(self, _mode: str) -> io.BufferedReader:
+        """The answers, as a file. Closing it leaves the connection open."""
+        return io.BufferedReader(_Answers(self))
+
+    def close(self) -> None:
+        """Hang up, without a word: no request is under way, or its answer isn't wanted."""
+        self._plain.close()
+
+    def _send(self) -> None:
+        if data := self._leaving.read():
+            self._plain.sendall(data)
+
+    def _receive(self) -> None:
+        size = self._plain.recv_into(self._gulp)
+        if size:
+            self._arrived.write(self._gulp[:size])
+        else:
+            self._arrived.write_eof()  # TLS tells a cut from an end: without a goodbye this raises SSLEOFError
+
+
+class _Answers(io.RawIOBase):
+    def __init__(self, connection: _Deciphered) -> None:
+        self._connection = connection
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, target: Any) -> int:
+        with memoryview(target) as view, view.cast("B") as octets:
+            return self._connection.recv_into(octets)
+
+
+def context() -> ssl.SSLContext:
+    """How servers are trusted: certificate and name are verified, TLS 1.2 at least. Raises OSError."""
+    made = ssl.create_default_context()
+    made.minimum_version = ssl.TLSVersion.TLSv1_2
+    return made

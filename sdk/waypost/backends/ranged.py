@@ -1,0 +1,222 @@
+"""Parts of large objects of S3, by a client of our own: what a restore consists of.
+
+obstore wakes two threads for each piece that arrives, and copies it twice. Reading by http.client into memory that is
+used again takes half the CPU over http and two thirds over TLS (docs/benchmarks.md), and that is what a restore waits
+for on a pod of few cores. It is a client for one request only, a GET of a range that is answered by 206 and a length.
+obstore signs it (a presigned address, 13 µs), so that credentials come from one place, and whatever is out of the
+ordinary is left to obstore: `read` says so, and hasn't handed out a byte then.
+
+No request is repeated here, with the one exception that every client makes: a connection that was kept from the
+last request may have been closed by the server meanwhile, which shows when the next one gets no answer at all.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import datetime
+import http.client
+import os
+import re
+import ssl
+import threading
+import time
+import urllib.parse
+import urllib.request
+from typing import TYPE_CHECKING, Any, Final
+
+from waypost.backends import connections
+from waypost.backends.answers import as_obstore_says, meaning
+from waypost.backends.connections import Connection
+from waypost.backends.protocol import PIECE, BackendError, Take
+from waypost.log import logger
+
+if TYPE_CHECKING:
+    from obstore.store import ObjectStore
+
+WORTH: Final = 256 * 1024
+"""Bytes from which on it pays."""
+_VALID: Final = datetime.timedelta(minutes=15)
+"""How long an address is good for; each is used once, at once."""
+_IDLE_SECONDS: Final = 15.0
+"""After so long a kept connection isn't trusted any more: servers close theirs after 20 s and more."""
+_MOST_KEPT: Final = 16
+_RANGE: Final = re.compile(r"bytes (\d+)-(\d+)/(?:\d+|\*)", re.ASCII)
+_AS_IT_IS: Final = ("", "identity", "aws-chunked")
+_REFUSED: Final = (400, 401, 403)
+_MOST_REFUSALS: Final = 3
+"""One behind the other; fewer may be of the moment (a token that has just expired)."""
+_MOST_SAID: Final = 64 * 1024
+
+
+class RangedReads:
+    """Reads ranges of one store's objects. May be used by several threads at once."""
+
+    def __init__(self, store: ObjectStore, obstore: Any) -> None:
+        """Makes no request. `obstore`: the module."""
+        self._store, self._obstore = store, obstore
+        self._lock = threading.Lock()
+        self._kept: list[tuple[float, Connection]] = []
+        self._process = os.getpid()
+        self._context: ssl.SSLContext | None = None
+        self._off, self._refusals = False, 0
+
+    def read(self, key: str, start: int, length: int, take: Take) -> bool:
+        """Give a range to `take`, piece by piece; False, with nothing given, if obstore has to be asked for it.
+
+        Raises BackendError, and what `take` raises.
+        """
+        address = None if self._off else self._sign(key)
+        if address is None:
+            return False
+        try:
+            connection, answer = self._open(address, {"Range": f"bytes={start}-{start + length - 1}"})
+        except ssl.SSLCertVerificationError as error:
+            self._turn_off(f"{address.netloc} isn't trusted: {error}")
+            return False
+        except ssl.SSLError as error:
+            logger.debug("no TLS with %s: %s", address.netloc, error)
+            return False
+        except (OSError, http.client.HTTPException) as error:
+            raise _broken(error, address) from error
+        whole = False
+        try:
+            expected = self._expected(answer, start, length, address)
+            if expected is None:
+                return False
+            self._hand_on(answer, expected, take, address)
+            whole = True
+        finally:
+            self._put_away(connection, answer, whole=whole)
+        return True
+
+    def close(self) -> None:
+        """Hang up."""
+        with self._lock:
+            kept, self._kept = self._kept, []
+        for _, connection in kept:
+            connection.close()
+
+    def _sign(self, key: str) -> urllib.parse.SplitResult | None:
+        try:
+            address: urllib.parse.SplitResult = urllib.parse.urlsplit(
+                self._obstore.sign(self._store, "GET", key, _VALID)
+            )
+            proxies = urllib.request.getproxies()
+            proxied = (proxies.get(address.scheme) or proxies.get("all")) and not urllib.request.proxy_bypass(
+                address.netloc
+            )
+        except Exception as error:  # noqa: BLE001 - obstore will say it in its own words, or do without a signature
+            logger.debug("can't sign an address of %s: %s", key, error)
+            return None
+        if proxied:
+            self._turn_off("there is a proxy")
+            return None
+        return address
+
+    def _turn_off(self, reason: str) -> None:
+        self._off = True
+        logger.debug("ranges are read by obstore from here on: %s", reason)
+
+    def _open(
+        self, address: urllib.parse.SplitResult, headers: dict[str, str]
+    ) -> tuple[Connection, http.client.HTTPResponse]:
+        """Send the request; its answer's head. Raises OSError, HTTPException."""
+        target = f"{address.path}?{address.query}"
+        while (connection := self._take_kept()) is not None:
+            try:
+                connection.request("GET", target, headers=headers)
+                return connection, connection.getresponse()
+            except (http.client.RemoteDisconnected, BrokenPipeError, ConnectionResetError, ssl.SSLEOFError):
+                connection.close()  # closed since its last answer: nothing was done
+            except BaseException:
+                connection.close()
+                raise
+        connection = self._connection(address)
+        try:
+            connection.request("GET", target, headers=headers)
+            return connection, connection.getresponse()
+        except BaseException:
+            connection.close()
+            raise
+
+    def _connection(self, address: urllib.parse.SplitResult) -> Connection:
+        assert address.hostname is not None
+        if address.scheme != "https":
+            return Connection(address.hostname, address.port or http.client.HTTP_PORT, None)
+        with self._lock:
+            if self._context is None:
+                self._context = connections.context()
+        return Connection(address.hostname, address.port or http.client.HTTPS_PORT, self._context)
+
+    def _take_kept(self) -> Connection | None:
+        with self._lock:
+            if self._process != os.getpid():  # forked: these are the parent's, who goes on to use them
+                self._process, self._kept = os.getpid(), []
+            while self._kept:
+                since, connection = self._kept.pop()
+                if time.monotonic() - since < _IDLE_SECONDS:
+                    return connection
+                connection.close()
+        return None
+
+    def _put_away(self, connection: Connection, answer: http.client.HTTPResponse, *, whole: bool) -> None:
+        """Keep a connection whose answer was read to its end; hang up on any other."""
+        if whole and answer.isclosed() and not answer.will_close:
+            with self._lock:
+                if len(self._kept) < _MOST_KEPT and self._process == os.getpid():
+                    self._kept.append((time.monotonic(), connection))
+                    return
+        answer.close()
+        connection.close()
+
+    def _expected(
+        self, answer: http.client.HTTPResponse, start: int, length: int, address: urllib.parse.SplitResult
+    ) -> int | None:
+        """How many bytes the answer brings; None if it isn't understood here. Raises what an error means."""
+        if answer.status in _REFUSED:  # perhaps for being signed in the address: obstore signs by a header
+            self._refusals += 1
+            if self._refusals >= _MOST_REFUSALS:
+                self._turn_off(f"{address.netloc} refuses signed addresses ({answer.status} {answer.reason})")
+            return None
+        if answer.status >= http.client.BAD_REQUEST:
+            if answer.status == http.client.REQUESTED_RANGE_NOT_SATISFIABLE:
+                return 0
+            body = ""
+            with contextlib.suppress(OSError, http.client.HTTPException):
+                body = answer.read(_MOST_SAID).decode(errors="replace")
+            said = as_obstore_says("GET", _without_signature(address), answer.status, answer.reason, body)
+            raise meaning(said, reading=True)
+        told = _RANGE.fullmatch(answer.headers.get("Content-Range", ""))
+        encoding = answer.headers.get("Content-Encoding", "identity")
+        if answer.status != http.client.PARTIAL_CONTENT or told is None or answer.length is None:
+            return None
+        first, last = int(told[1]), int(told[2])
+        odd = first != start or last >= start + length or last - first + 1 != answer.length
+        if odd or encoding not in _AS_IT_IS:
+            return None
+        self._refusals = 0
+        return answer.length
+
+    def _hand_on(
+        self, answer: http.client.HTTPResponse, expected: int, take: Take, address: urllib.parse.SplitResult
+    ) -> None:
+        left = expected
+        memory = memoryview(bytearray(min(PIECE, expected)))
+        while left:
+            piece = memory[: min(left, len(memory))]
+            try:
+                size = answer.readinto(piece)
+            except (OSError, http.client.HTTPException) as error:
+                raise _broken(error, address) from error
+            if not size:
+                raise _broken(EOFError(f"the connection ended {left} of {expected} bytes too early"), address)
+            take(piece[:size])
+            left -= size
+
+
+def _without_signature(address: urllib.parse.SplitResult) -> str:
+    return f"{address.scheme}://{address.netloc}{address.path}"
+
+
+def _broken(error: Exception, address: urllib.parse.SplitResult) -> BackendError:
+    return meaning(f"{str(error) or type(error).__name__} (GET {_without_signature(address)})", reading=True)

@@ -1,0 +1,369 @@
+"""Large ranges of S3 are read by our own client: what it understands, and what it leaves to obstore.
+
+The server is a real socket that says what each test tells it to, word for word. obstore signs, with keys that nobody
+looks at.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import socket
+import ssl
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.cluster.certificates import Authority
+from waypost.backends import connections
+from waypost.backends.objectstore import ObjectStoreBackend
+from waypost.backends.protocol import PIECE, AbsentError, ThrottledError, UnreachableError
+
+SIZE = 2 * PIECE + 1000
+START = 4096
+CONTENT = os.urandom(SIZE)
+RANGE = f"bytes {START}-{START + SIZE - 1}/99999999"
+
+Speech = Callable[[socket.socket], None]
+
+
+def says(head: str, body: bytes = b"") -> Speech:
+    """Answers one request so, and keeps the connection."""
+    return lambda client: client.sendall(head.replace("\n", "\r\n").encode() + b"\r\n\r\n" + body)
+
+
+def right(body: bytes = CONTENT, told: str = RANGE, extra: str = "") -> Speech:
+    return says(f"HTTP/1.1 206 Partial Content\nContent-Length: {len(body)}\nContent-Range: {told}{extra}", body)
+
+
+def hangs_up(client: socket.socket) -> None:
+    client.shutdown(socket.SHUT_RDWR)
+    raise ConnectionAbortedError  # or this connection's thread would read what has arrived since
+
+
+def says_and_hangs_up(words: bytes) -> Speech:
+    def speech(client: socket.socket) -> None:
+        client.sendall(words)
+        hangs_up(client)
+
+    return speech
+
+
+def breaks_off(client: socket.socket) -> None:
+    head = f"HTTP/1.1 206 x\r\nContent-Length: {SIZE}\r\nContent-Range: {RANGE}\r\n\r\n"
+    says_and_hangs_up(head.encode() + CONTENT[: PIECE + 5])(client)
+
+
+class Server:
+    """Answers the requests of all connections, one after the other, by the speeches given."""
+
+    def __init__(self, context: ssl.SSLContext | None = None) -> None:
+        self._listening = socket.create_server(("127.0.0.1", 0))
+        self._context = context
+        self.speeches: list[Speech] = []
+        self.requests: list[bytes] = []
+        self.connections = 0
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    @property
+    def address(self) -> str:
+        scheme = "http" if self._context is None else "https"
+        return f"{scheme}://127.0.0.1:{self._listening.getsockname()[1]}"
+
+    def _accept(self) -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                client, _ = self._listening.accept()
+                self.connections += 1
+                threading.Thread(target=self._serve, args=[client], daemon=True).start()
+
+    def _serve(self, client: socket.socket) -> None:
+        with contextlib.suppress(OSError), client:
+            if self._context is None:
+                self._answer(client)
+            else:
+                with self._context.wrap_socket(client, server_side=True) as secret:
+                    self._answer(secret)
+
+    def _answer(self, client: socket.socket) -> None:
+        while True:
+            request = b""
+            while not request.endswith(b"\r\n\r\n"):
+                got = client.recv(65536)
+                if not got:
+                    return
+                request += got
+            self.requests.append(request)
+            self.speeches.pop(0)(client)
+
+    def close(self) -> None:
+        self._listening.close()
+
+
+@pytest.fixture
+def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
+    server = Server()
+    environment(monkeypatch, server)
+    yield server
+    server.close()
+
+
+def environment(monkeypatch: pytest.MonkeyPatch, server: Server) -> None:
+    for name in ("http_proxy", "https_proxy", "all_proxy", "no_proxy"):
+        monkeypatch.delenv(name, raising=False)
+        monkeypatch.delenv(name.upper(), raising=False)
+    monkeypatch.setenv("AWS_ENDPOINT_URL", server.address)
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "somebody")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
+    monkeypatch.setenv("AWS_REGION", "us-east-1")
+
+
+@pytest.fixture
+def backend(server: Server) -> Iterator[ObjectStoreBackend]:
+    backend = ObjectStoreBackend("s3://bucket/a store")
+    yield backend
+    backend.close()
+
+
+def read(backend: ObjectStoreBackend, length: int = SIZE) -> bytes:
+    got = bytearray()
+    backend.read_range("packs/one", START, length, got.extend)
+    return bytes(got)
+
+
+def read_anew() -> bytes:
+    """By a backend that sees the environment of now."""
+    with contextlib.closing(ObjectStoreBackend("s3://bucket/a store")) as backend:
+        return read(backend)
+
+
+def by_obstore(request: bytes) -> bool:
+    """obstore signs in a header, our own client in the address."""
+    return b"authorization:" in request.lower()
+
+
+def test_a_range_comes_in_pieces_by_a_signed_address(server: Server, backend: ObjectStoreBackend) -> None:
+    server.speeches = [right()]
+    pieces = []
+    backend.read_range("packs/one", START, SIZE, lambda piece: pieces.append(bytes(piece)))
+    assert b"".join(pieces) == CONTENT
+    assert [len(piece) for piece in pieces] == [PIECE, PIECE, 1000]
+    assert server.requests[0].startswith(b"GET /bucket/a%20store/packs/one?X-Amz-Algorithm=AWS4-HMAC-SHA256&")
+    assert f"Range: bytes={START}-{START + SIZE - 1}\r\n".encode() in server.requests[0]
+    assert not by_obstore(server.requests[0])
+
+
+def test_the_end_of_the_object_may_come_early(server: Server, backend: ObjectStoreBackend) -> None:
+    server.speeches = [right(CONTENT[:500], f"bytes {START}-{START + 499}/{START + 500}")]
+    assert read(backend) == CONTENT[:500]
+
+
+def test_nothing_is_behind_the_end(server: Server, backend: ObjectStoreBackend) -> None:
+    server.speeches = [says("HTTP/1.1 416 Requested Range Not Satisfiable\nContent-Length: 2", b"no")]
+    assert read(backend) == b""
+    assert len(server.requests) == 1
+
+
+def test_a_connection_is_used_again(server: Server, backend: ObjectStoreBackend) -> None:
+    server.speeches = [right(), right(), right()]
+    for _ in range(3):
+        assert read(backend) == CONTENT
+    assert server.connections == 1
+
+
+def test_a_kept_connection_that_was_closed_is_opened_anew(server: Server, backend: ObjectStoreBackend) -> None:
+    head = f"HTTP/1.1 206 x\r\nContent-Length: {SIZE}\r\nContent-Range: {RANGE}\r\n\r\n"
+    server.speeches = [says_and_hangs_up(head.encode() + CONTENT), right()]
+    assert read(backend) == CONTENT
+    assert read(backend) == CONTENT
+    assert server.connections == 2
+
+
+def test_a_new_connection_that_gives_no_answer_is_trouble(server: Server, backend: ObjectStoreBackend) -> None:
+    server.speeches = [hangs_up]
+    with pytest.raises(UnreachableError):
+        read(backend)
+    assert len(server.requests) == 1, "what is repeated is decided elsewhere"
+
+
+def test_an_answer_that_breaks_off_is_trouble(server: Server, backend: ObjectStoreBackend) -> None:
+    server.speeches = [breaks_off, right()]
+    with pytest.raises(UnreachableError, match=r"too early \(GET http://127\.0\.0\.1:\d+/bucket/a%20store/packs/one\)"):
+        read(backend)
+    assert read(backend) == CONTENT
+    assert server.connections == 2
+
+
+def test_a_taker_that_gives_up_ends_the_connection(server: Server, backend: ObjectStoreBackend) -> None:
+    """What is left of the answer would else be taken for the next one's."""
+
+    class GivenUpError(Exception):
+        pass
+
+    def gives_up(_piece: memoryview) -> None:
+        raise GivenUpError
+
+    server.speeches = [right(), right()]
+    with pytest.raises(GivenUpError):
+        backend.read_range("packs/one", START, SIZE, gives_up)
+    assert read(backend) == CONTENT
+    assert server.connections == 2
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [
+        right(told=f"bytes {START + 1}-{START + SIZE}/99999999"),
+        right(told=f"bytes {START}-{START + SIZE}/99999999"),
+        right(CONTENT + b"x", f"bytes {START}-{START + SIZE}/99999999"),
+        right(told="bytes */99999999"),
+        right(extra="\nContent-Encoding: gzip"),
+        says(f"HTTP/1.1 200 OK\nContent-Length: {SIZE}", CONTENT),
+        says(f"HTTP/1.1 206 OK\nContent-Range: {RANGE}\nTransfer-Encoding: chunked", b"3\r\nabc\r\n0\r\n\r\n"),
+        says("HTTP/1.1 307 Temporary Redirect\nLocation: http://127.0.0.1:1/elsewhere\nContent-Length: 0"),
+        says("HTTP/1.1 403 Forbidden\nContent-Length: 0"),
+        says("HTTP/1.1 400 Bad Request\nContent-Length: 0"),
+    ],
+)
+def test_what_is_odd_is_left_to_obstore(server: Server, backend: ObjectStoreBackend, odd: Speech) -> None:
+    server.speeches = [odd, right()]
+    assert read(backend) == CONTENT
+    assert [by_obstore(request) for request in server.requests] == [False, True]
+
+
+def test_who_refuses_signed_addresses_three_times_is_not_asked_again(
+    server: Server, backend: ObjectStoreBackend
+) -> None:
+    no = says("HTTP/1.1 403 Forbidden\nContent-Length: 0")
+    server.speeches = [no, right(), no, right(), no, right(), right()]
+    for _ in range(4):
+        assert read(backend) == CONTENT
+    assert [by_obstore(request) for request in server.requests] == [False, True, False, True, False, True, True]
+
+
+def test_errors_mean_what_they_mean_to_obstore(server: Server, backend: ObjectStoreBackend) -> None:
+    absent = b"<Error><Code>NoSuchKey</Code><Message>no such key</Message></Error>"
+    slow = b"<Error><Code>SlowDown</Code><Message>less</Message></Error>"
+    server.speeches = [
+        says(f"HTTP/1.1 404 Not Found\nContent-Length: {len(absent)}", absent),
+        says(f"HTTP/1.1 503 Service Unavailable\nContent-Length: {len(slow)}", slow),
+        says("HTTP/1.1 500 Internal Server Error\nContent-Length: 0"),
+    ]
+    with pytest.raises(AbsentError, match=r"404 Not Found, NoSuchKey: no such key \(GET http://"):
+        read(backend)
+    with pytest.raises(ThrottledError, match="503 Service Unavailable, SlowDown: less"):
+        read(backend)
+    with pytest.raises(UnreachableError, match="500 Internal Server Error"):
+        read(backend)
+    assert not any(by_obstore(request) for request in server.requests)
+
+
+def test_garbage_is_trouble(server: Server, backend: ObjectStoreBackend) -> None:
+    for garbage in (b"\x16\x03\x01 hello\r\n\r\n", b"HTTP/1.1 206 x\r\n" + b"A: b\r\n" * 200 + b"\r\n", b"\r\n" * 9):
+        server.speeches = [says_and_hangs_up(garbage)]
+        with pytest.raises(UnreachableError):
+            read(backend)
+
+
+def test_a_silent_server_is_given_up(
+    server: Server, backend: ObjectStoreBackend, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(connections, "SILENT_SECONDS", 0.2)
+    wait = threading.Event()
+
+    def says_nothing(_client: socket.socket) -> None:
+        wait.wait(10)
+
+    server.speeches = [says_nothing]
+    with pytest.raises(UnreachableError, match="timed out"):
+        read(backend)
+    wait.set()
+
+
+def test_small_ranges_are_read_by_obstore(server: Server, backend: ObjectStoreBackend) -> None:
+    server.speeches = [right(CONTENT[:100], f"bytes {START}-{START + 99}/99999999")]
+    assert read(backend, 100) == CONTENT[:100]
+    assert by_obstore(server.requests[0])
+
+
+def test_the_user_may_want_obstore(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WAYPOST_FETCH", "obstore")
+    server.speeches = [right()]
+    assert read_anew() == CONTENT
+    assert by_obstore(server.requests[0])
+
+
+def test_behind_a_proxy_obstore_reads(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("http_proxy", server.address)
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://s3.example.com")
+    server.speeches = [right(), right()]
+    assert read_anew() == CONTENT
+    assert by_obstore(server.requests[0])
+    monkeypatch.setenv("AWS_ENDPOINT_URL", server.address)
+    monkeypatch.setenv("no_proxy", "127.0.0.1")
+    assert read_anew() == CONTENT
+    assert not by_obstore(server.requests[1])
+
+
+def test_a_forked_process_leaves_its_parents_connections_alone(server: Server, backend: ObjectStoreBackend) -> None:
+    server.speeches = [right(), right(), right()]
+    assert read(backend) == CONTENT
+    child = os.fork()
+    if not child:
+        good = False
+        with contextlib.suppress(BaseException):
+            good = read(backend) == CONTENT
+        os._exit(0 if good else 1)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    assert read(backend) == CONTENT
+    assert server.connections == 2
+
+
+@pytest.fixture
+def authority(tmp_path: Path) -> Authority:
+    return Authority(tmp_path / "tls")
+
+
+@contextlib.contextmanager
+def secret_server(authority: Authority, monkeypatch: pytest.MonkeyPatch, host: str = "127.0.0.1") -> Iterator[Server]:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(*authority.issue("server", "server", hosts=[host]))
+    server = Server(context)
+    environment(monkeypatch, server)
+    yield server
+    server.close()
+
+
+def test_over_tls_ranges_come_over_one_connection_too(authority: Authority, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SSL_CERT_FILE", str(authority.certificate))
+    with secret_server(authority, monkeypatch) as server:
+        server.speeches = [right(), right()]
+        with contextlib.closing(ObjectStoreBackend("s3://bucket/a store")) as backend:
+            assert read(backend) == CONTENT
+            assert read(backend) == CONTENT
+        assert server.connections == 1
+        assert not by_obstore(server.requests[0])
+
+
+def test_over_tls_a_cut_is_trouble_too(authority: Authority, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SSL_CERT_FILE", str(authority.certificate))
+    with secret_server(authority, monkeypatch) as server:
+        server.speeches = [breaks_off]
+        with pytest.raises(UnreachableError):
+            read_anew()
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "another.example.com"])
+def test_nobody_gets_a_request_who_is_not_trusted(
+    authority: Authority, monkeypatch: pytest.MonkeyPatch, host: str
+) -> None:
+    """Neither a certificate of nobody that is known, nor one for another name; nor does obstore give it one."""
+    if host != "127.0.0.1":
+        monkeypatch.setenv("SSL_CERT_FILE", str(authority.certificate))
+    with secret_server(authority, monkeypatch, host) as server:
+        server.speeches = [right()]
+        with pytest.raises(UnreachableError):
+            read_anew()
+        assert server.requests == []
