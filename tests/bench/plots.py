@@ -42,7 +42,7 @@ def draw_curves(outcomes: Sequence[Outcome], path: Path) -> None:
         series = sorted(outcome.results.values(), key=lambda runs: runs[0].extra["count"])
         for what, unit in (("seconds", "seconds"), ("peak_mib", "MiB of memory")):
             figures = [[float(getattr(run, what)) for run in runs] for runs in series]
-            panel: dict[str, Any] = {"title": outcome.row.title, "x": outcome.row.grows, "y": unit}
+            panel: dict[str, Any] = {"title": outcome.row.name, "x": outcome.row.grows, "y": unit}
             panel["counts"] = [runs[0].extra["count"] for runs in series]
             panel["median"] = [statistics.median(one) for one in figures]
             panel["least"], panel["most"] = [min(one) for one in figures], [max(one) for one in figures]

@@ -42,6 +42,8 @@ _IDLE_SECONDS: Final = 15.0
 _MOST_KEPT: Final = 16
 _RANGE: Final = re.compile(r"bytes (\d+)-(\d+)/(?:\d+|\*)", re.ASCII)
 _AS_IT_IS: Final = ("", "identity", "aws-chunked")
+_NOT_OURS: Final = ("SKIP_SIGNATURE", "PROXY_URL", "PROXY_CA_CERTIFICATE", "ALLOW_INVALID_CERTIFICATES")
+"""Settings of obstore's, as AWS_...: with one of them it reads everything."""
 _REFUSED: Final = (400, 401, 403)
 _MOST_REFUSALS: Final = 3
 """One behind the other; fewer may be of the moment (a token that has just expired)."""
@@ -58,7 +60,7 @@ class RangedReads:
         self._kept: list[tuple[float, Connection]] = []
         self._process = os.getpid()
         self._context: ssl.SSLContext | None = None
-        self._off, self._refusals = False, 0
+        self._off, self._refusals = any(os.environ.get(f"AWS_{name}") for name in _NOT_OURS), 0
 
     def read(self, key: str, start: int, length: int, take: Take) -> bool:
         """Give a range to `take`, piece by piece; False, with nothing given, if obstore has to be asked for it.

@@ -295,6 +295,14 @@ def test_the_user_may_want_obstore(server: Server, monkeypatch: pytest.MonkeyPat
     assert by_obstore(server.requests[0])
 
 
+def test_unsigned_requests_are_obstores(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Asked for a signature all the same, it would look for credentials, in vain and for long."""
+    monkeypatch.setenv("AWS_SKIP_SIGNATURE", "true")
+    server.speeches = [right()]
+    assert read_anew() == CONTENT
+    assert b"X-Amz-Signature" not in server.requests[0]
+
+
 def test_behind_a_proxy_obstore_reads(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("http_proxy", server.address)
     monkeypatch.setenv("AWS_ENDPOINT_URL", "http://s3.example.com")
