@@ -54,6 +54,7 @@ class _Deciphered:
         self._arrived, self._leaving = ssl.MemoryBIO(), ssl.MemoryBIO()
         self._tls = context.wrap_bio(self._arrived, self._leaving, server_hostname=host)
         self._gulp = memoryview(bytearray(_GULP))
+        self._files, self._closing = 0, False
         while True:
             try:
                 self._tls.do_handshake()
@@ -79,23 +80,41 @@ class _Deciphered:
         read: Any = self._tls.read  # with a buffer it returns a number
         while got < wanted:
             try:
-                got += read(wanted - got, target[got:])
+                size = read(wanted - got, target[got:])
             except ssl.SSLWantReadError:
                 if got:
                     break
                 self._send()  # an answer to a change of keys
                 self._receive()
+                continue
             except ssl.SSLZeroReturnError:
                 break
+            if not size:  # the other said goodbye: Python has no exception for that as long as we didn't
+                break
+            got += size
         return got
 
     def makefile(self, _mode: str) -> io.BufferedReader:
-        """The answers, as a file. Closing it leaves the connection open."""
+        """An answer, as a file. Closing it leaves the connection open, unless `close` was called."""
+        self._files += 1
         return io.BufferedReader(_Answers(self))
 
     def close(self) -> None:
-        """Hang up, without a word: no request is under way, or its answer isn't wanted."""
-        self._plain.close()
+        """Hang up, without a word, once no answer is being read any more, as sockets do it.
+
+        http.client closes a connection that a server is going to close before it reads what that still says.
+        """
+        self._closing = True
+        self._hang_up()
+
+    def file_closed(self) -> None:
+        """One of the files isn't used any more."""
+        self._files -= 1
+        self._hang_up()
+
+    def _hang_up(self) -> None:
+        if self._closing and not self._files:
+            self._plain.close()
 
     def _send(self) -> None:
         if data := self._leaving.read():
@@ -115,6 +134,11 @@ class _Answers(io.RawIOBase):
 
     def readable(self) -> bool:
         return True
+
+    def close(self) -> None:
+        if not self.closed:
+            super().close()
+            self._connection.file_closed()
 
     def readinto(self, target: Any) -> int:
         with memoryview(target) as view, view.cast("B") as octets:

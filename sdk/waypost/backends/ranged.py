@@ -44,7 +44,8 @@ _RANGE: Final = re.compile(r"bytes (\d+)-(\d+)/(?:\d+|\*)", re.ASCII)
 _AS_IT_IS: Final = ("", "identity", "aws-chunked")
 _NOT_OURS: Final = ("SKIP_SIGNATURE", "PROXY_URL", "PROXY_CA_CERTIFICATE", "ALLOW_INVALID_CERTIFICATES")
 """Settings of obstore's, as AWS_...: with one of them it reads everything."""
-_REFUSED: Final = (400, 401, 403)
+_UNDERSTOOD: Final = (404, 408, 416, 429)
+"""Of what clients are told to have done wrong; the rest may be about a signature in the address (400, 403, 414)."""
 _MOST_REFUSALS: Final = 3
 """One behind the other; fewer may be of the moment (a token that has just expired)."""
 _MOST_SAID: Final = 64 * 1024
@@ -71,15 +72,12 @@ class RangedReads:
         if address is None:
             return False
         try:
-            connection, answer = self._open(address, {"Range": f"bytes={start}-{start + length - 1}"})
-        except ssl.SSLCertVerificationError as error:
-            self._turn_off(f"{address.netloc} isn't trusted: {error}")
-            return False
-        except ssl.SSLError as error:
-            logger.debug("no TLS with %s: %s", address.netloc, error)
-            return False
+            opened = self._open(address, {"Range": f"bytes={start}-{start + length - 1}"})
         except (OSError, http.client.HTTPException) as error:
             raise _broken(error, address) from error
+        if opened is None:
+            return False
+        connection, answer = opened
         whole = False
         try:
             expected = self._expected(answer, start, length, address)
@@ -94,7 +92,7 @@ class RangedReads:
     def close(self) -> None:
         """Hang up."""
         with self._lock:
-            kept, self._kept = self._kept, []
+            kept, self._kept, self._off = self._kept, [], True
         for _, connection in kept:
             connection.close()
 
@@ -121,25 +119,25 @@ class RangedReads:
 
     def _open(
         self, address: urllib.parse.SplitResult, headers: dict[str, str]
-    ) -> tuple[Connection, http.client.HTTPResponse]:
-        """Send the request; its answer's head. Raises OSError, HTTPException."""
+    ) -> tuple[Connection, http.client.HTTPResponse] | None:
+        """Send the request; its answer's head, or None where nobody can be reached. Raises OSError, HTTPException."""
         target = f"{address.path}?{address.query}"
-        while (connection := self._take_kept()) is not None:
-            try:
-                connection.request("GET", target, headers=headers)
-                return connection, connection.getresponse()
-            except (http.client.RemoteDisconnected, BrokenPipeError, ConnectionResetError, ssl.SSLEOFError):
-                connection.close()  # closed since its last answer: nothing was done
-            except BaseException:
-                connection.close()
-                raise
+        while (kept := self._take_kept()) is not None:
+            with contextlib.suppress(
+                http.client.RemoteDisconnected, BrokenPipeError, ConnectionResetError, ssl.SSLError
+            ):
+                return kept, _ask(kept, target, headers)
+            # closed since its last answer: nothing was done
         connection = self._connection(address)
         try:
-            connection.request("GET", target, headers=headers)
-            return connection, connection.getresponse()
-        except BaseException:
-            connection.close()
-            raise
+            connection.connect()
+        except ssl.SSLCertVerificationError as error:
+            self._turn_off(f"{address.netloc} isn't trusted: {error}")
+            return None
+        except OSError as error:
+            logger.debug("no connection to %s: %s", address.netloc, error)
+            return None
+        return connection, _ask(connection, target, headers)
 
     def _connection(self, address: urllib.parse.SplitResult) -> Connection:
         assert address.hostname is not None
@@ -165,7 +163,7 @@ class RangedReads:
         """Keep a connection whose answer was read to its end; hang up on any other."""
         if whole and answer.isclosed() and not answer.will_close:
             with self._lock:
-                if len(self._kept) < _MOST_KEPT and self._process == os.getpid():
+                if len(self._kept) < _MOST_KEPT and self._process == os.getpid() and not self._off:
                     self._kept.append((time.monotonic(), connection))
                     return
         answer.close()
@@ -175,12 +173,12 @@ class RangedReads:
         self, answer: http.client.HTTPResponse, start: int, length: int, address: urllib.parse.SplitResult
     ) -> int | None:
         """How many bytes the answer brings; None if it isn't understood here. Raises what an error means."""
-        if answer.status in _REFUSED:  # perhaps for being signed in the address: obstore signs by a header
+        if 400 <= answer.status < 500 and answer.status not in _UNDERSTOOD:  # obstore signs by a header
             self._refusals += 1
             if self._refusals >= _MOST_REFUSALS:
                 self._turn_off(f"{address.netloc} refuses signed addresses ({answer.status} {answer.reason})")
             return None
-        if answer.status >= http.client.BAD_REQUEST:
+        if answer.status >= http.client.BAD_REQUEST and answer.status != http.client.NOT_IMPLEMENTED:
             if answer.status == http.client.REQUESTED_RANGE_NOT_SATISFIABLE:
                 return 0
             body = ""
@@ -214,6 +212,16 @@ class RangedReads:
                 raise _broken(EOFError(f"the connection ended {left} of {expected} bytes too early"), address)
             take(piece[:size])
             left -= size
+
+
+def _ask(connection: Connection, target: str, headers: dict[str, str]) -> http.client.HTTPResponse:
+    """Send a request; its answer's head. Hangs up if there is none. Raises OSError, HTTPException."""
+    try:
+        connection.request("GET", target, headers=headers)
+        return connection.getresponse()
+    except BaseException:
+        connection.close()
+        raise
 
 
 def _without_signature(address: urllib.parse.SplitResult) -> str:

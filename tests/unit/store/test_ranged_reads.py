@@ -104,6 +104,12 @@ class Server:
 
 @pytest.fixture
 def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
+    with plain_server(monkeypatch) as server:
+        yield server
+
+
+@contextlib.contextmanager
+def plain_server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
     server = Server()
     environment(monkeypatch, server)
     yield server
@@ -225,6 +231,8 @@ def test_a_taker_that_gives_up_ends_the_connection(server: Server, backend: Obje
         says("HTTP/1.1 307 Temporary Redirect\nLocation: http://127.0.0.1:1/elsewhere\nContent-Length: 0"),
         says("HTTP/1.1 403 Forbidden\nContent-Length: 0"),
         says("HTTP/1.1 400 Bad Request\nContent-Length: 0"),
+        says("HTTP/1.1 414 URI Too Long\nContent-Length: 0"),
+        says("HTTP/1.1 501 Not Implemented\nContent-Length: 0"),
     ],
 )
 def test_what_is_odd_is_left_to_obstore(server: Server, backend: ObjectStoreBackend, odd: Speech) -> None:
@@ -361,6 +369,52 @@ def test_over_tls_a_cut_is_trouble_too(authority: Authority, monkeypatch: pytest
         server.speeches = [breaks_off]
         with pytest.raises(UnreachableError):
             read_anew()
+
+
+@pytest.mark.parametrize("tls", [False, True])
+def test_an_answer_is_read_to_its_end_though_the_server_will_hang_up_behind_it(
+    tls: bool, authority: Authority, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SSL_CERT_FILE", str(authority.certificate))
+    with secret_server(authority, monkeypatch) if tls else plain_server(monkeypatch) as server:
+        server.speeches = [right(extra="\nConnection: close"), right()]
+        with contextlib.closing(ObjectStoreBackend("s3://bucket/a store")) as backend:
+            assert read(backend) == CONTENT
+            assert read(backend) == CONTENT
+        assert server.connections == 2
+        assert not any(by_obstore(request) for request in server.requests)
+
+
+def test_over_tls_a_server_may_say_goodbye_between_answers(
+    authority: Authority, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And within one: then it is trouble."""
+
+    def says_goodbye(client: socket.socket) -> None:
+        assert isinstance(client, ssl.SSLSocket)
+        client.settimeout(1)
+        with contextlib.suppress(OSError):
+            client.unwrap()
+        hangs_up(client)
+
+    def answers_and_says_goodbye(client: socket.socket) -> None:
+        right()(client)
+        says_goodbye(client)
+
+    def says_goodbye_too_early(client: socket.socket) -> None:
+        head = f"HTTP/1.1 206 x\r\nContent-Length: {SIZE}\r\nContent-Range: {RANGE}\r\n\r\n"
+        client.sendall(head.encode() + CONTENT[: PIECE + 5])
+        says_goodbye(client)
+
+    monkeypatch.setenv("SSL_CERT_FILE", str(authority.certificate))
+    with secret_server(authority, monkeypatch) as server:
+        server.speeches = [answers_and_says_goodbye, right(), says_goodbye_too_early]
+        with contextlib.closing(ObjectStoreBackend("s3://bucket/a store")) as backend:
+            assert read(backend) == CONTENT
+            assert read(backend) == CONTENT
+            with pytest.raises(UnreachableError):
+                read(backend)
+        assert server.connections == 2
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "another.example.com"])
