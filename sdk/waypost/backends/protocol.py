@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from typing import Final, Protocol, runtime_checkable
+from typing import Final, Protocol
 
 UNFINISHED: Final = ".tmp/"
 """Where file systems hold what gets its name once it is whole; no part of the store's format."""
@@ -75,9 +75,11 @@ class NotNowError(UnreachableError):
     """No, for a reason that may pass (a full disk, a clock that is off): unlike its siblings, nothing was written."""
 
 
-@runtime_checkable
 class Limited(Protocol):
-    """A place that says how many requests it does at once: what is more waits for them, and gains nothing."""
+    """A place that says how many requests it does at once: what is more waits for them, and gains nothing.
+
+    To be asked for by the attribute: `isinstance` doesn't see one that a wrapper passes on, as of Python 3.12.
+    """
 
     @property
     def most_requests(self) -> int:

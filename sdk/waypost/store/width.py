@@ -14,7 +14,7 @@ from collections.abc import Callable
 from threading import Lock
 from typing import Final
 
-from waypost.backends.protocol import Backend, Limited
+from waypost.backends.protocol import Backend
 
 START: Final = 4
 MOST: Final = 16
@@ -28,7 +28,8 @@ _REST: Final = 8
 
 def most_at(backend: Backend) -> int:
     """How many requests may ever be worth having in flight at this place."""
-    return min(MOST, backend.most_requests) if isinstance(backend, Limited) else MOST
+    most: int = getattr(backend, "most_requests", MOST)  # what wraps a `Limited` place passes its attributes on
+    return min(MOST, most)
 
 
 class Width:

@@ -7,7 +7,10 @@ from collections.abc import Callable
 
 import pytest
 
-from waypost.store.width import MOST, START, Width
+from tests.unit.store.stepped import SteppedBackend
+from waypost.backends.protocol import Limited
+from waypost.mover.serving import _Telling
+from waypost.store.width import MOST, START, Width, most_at
 
 
 class Line:
@@ -98,3 +101,15 @@ def test_where_time_stands_still_nothing_is_concluded() -> None:
     for _ in range(100):
         width.landed(1)
     assert width.now == START
+
+
+class Single(SteppedBackend):
+    most_requests = 1
+
+
+def test_a_place_that_does_one_at_a_time_is_known_as_that_through_what_is_put_around_it() -> None:
+    """Its attributes come by `__getattr__` then, which `isinstance` doesn't ask as of Python 3.12."""
+    single: Limited = Single()
+    for place, most in [(Single(), single.most_requests), (SteppedBackend(), MOST)]:
+        telling = _Telling(place, frozenset(), lambda message: None)
+        assert most_at(telling) == most_at(place) == most
