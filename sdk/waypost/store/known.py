@@ -44,7 +44,7 @@ class Saved:
     files: Mapping[Identity, Sequence[Chunk]] = dataclasses.field(default_factory=dict)
     """Of settled files, what they consist of."""
     trails: Mapping[bytes, Sequence[Mark]] = dataclasses.field(default_factory=dict)
-    """By the path of a file, how it was cut."""
+    """By the path of a file, how it was cut; empty where that is better forgotten."""
 
 
 class Known:
@@ -81,7 +81,7 @@ class Known:
 
     @property
     def stock(self) -> Stock:
-        """The chunks that need not be sent, and how each file was cut the last time."""
+        """The chunks that need not be sent, and how each file was cut the last time that it was cut at all."""
         chunks: dict[str, Held] = {}
         trails: dict[bytes, Sequence[Mark]] = {}
         for saved in self._standing.values():
@@ -139,10 +139,13 @@ class _Shape:
 
 
 def trails_of(packed: Manifest) -> Mapping[bytes, Sequence[Mark]]:
-    """By the path of each file of several chunks, how it was cut; none of a file that should be cut anew."""
+    """By the path of each file of several chunks, how it was cut; nothing for one that should be cut anew.
+
+    It has to be named all the same: how an earlier save cut it is worth no more.
+    """
     found = {}
     for node, row in zip(packed.nodes, packed.chunks, strict=True):
         marks = [Mark(chunk.head, chunk.length, chunk.digest) for chunk in row if chunk.head]
-        if len(marks) > 1 and followable(marks):
-            found[node.path] = marks
+        if len(marks) > 1:
+            found[node.path] = marks if followable(marks) else []
     return found

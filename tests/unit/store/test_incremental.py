@@ -13,7 +13,7 @@ from waypost.errors import StorageError
 from waypost.store import keys
 from waypost.store.entries import Checkpoint, Prune
 from waypost.store.keys import KIB, MIB
-from waypost.store.known import Known, Saved, worth_naming
+from waypost.store.known import Known, Saved, trails_of, worth_naming
 from waypost.store.manifest import Chunk, Manifest, Pack
 from waypost.store.packing import Sizes
 from waypost.store.retention import Retention
@@ -240,3 +240,18 @@ def test_only_the_newest_few_are_remembered() -> None:
     assert known.names == {"p6", "p7", "p8", "p9"}
     known.follow(Sequences.of([7]))
     assert known.names == {"p7"}
+
+
+def test_how_an_older_save_cut_a_file_is_worth_nothing_where_the_newest_one_fell_into_splinters() -> None:
+    def cut(count: int, length: int, path: bytes = b"f") -> Manifest:
+        row = [Chunk(0, at, length, f"{path!r}{length}/{at}", b"head") for at in range(count)]
+        row.append(Chunk(0, count, MIB, f"{path!r}{count}", b"head"))
+        return Manifest([Node(path, Kind.FILE, 0o644, 0, count * length + MIB)], [row], [Pack("p", 1)])
+
+    known = Known()
+    for number, packed in enumerate([cut(4, MIB), cut(4, MIB, b"other"), cut(1000, 1)], 1):
+        known.sending(f"n{number}", Saved(frozenset({f"p{number}"}), {}, trails=trails_of(packed)))
+        known.stands(number, f"n{number}")
+    trails = known.stock.trails
+    assert not trails[b"f"], "or the same splinters would be found again"
+    assert len(trails[b"other"]) == 5, "which the newest save doesn't have"
