@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import pytest
+
 from tests.e2e.disruptions.trio import ON_SIGTERM, Json, Judged, Traces, Trio
 from waypost.contract import Outcome
+
+pytestmark = pytest.mark.matrix
 
 
 def limit_memory(pod: Json) -> None:

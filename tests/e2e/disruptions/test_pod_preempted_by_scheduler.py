@@ -10,6 +10,8 @@ from tests.e2e.disruptions.trio import STOPPED, Json, Trio, preempted
 from tests.e2e.scene import Scene
 from tests.e2e.stage import IMAGE
 
+pytestmark = pytest.mark.matrix
+
 URGENT = "waypost-e2e-urgent"
 
 
