@@ -6,6 +6,7 @@ import pytest
 
 from tests.e2e.scene import Scene
 from tests.e2e.tasks import FILE_URI, S3_URI, stepping, task
+from waypost import contract
 from waypost.contract import EventReason
 
 
@@ -30,6 +31,12 @@ def test_evicted_mid_loop_it_resumes_and_finishes(scene: Scene, uri: str) -> Non
     attempts = status["attempts"]
     assert [one["outcome"] for one in attempts] == ["Preempted", "Preempted", "Completed"]
     assert [one.get("resumedFrom", {}).get("step", 0) for one in attempts] == [run.resumed_at for run in told.runs]
+    assert ["restore" in one for one in attempts] == [False, True, True]
+    assert all(one["restore"]["movedBytes"] > 0 for one in attempts[1:])
+    assert all(one["lastSave"]["sizeBytes"] > 0 for one in attempts)
+    described = scene.kubectl("describe", contract.SHORT_NAME, "train")
+    for words in ("Restore:", "Last Save:", "Moved Bytes:", "Milliseconds:"):
+        assert words in described
     for reason in (EventReason.ATTEMPT_STARTED, EventReason.PREEMPTED, EventReason.SUCCEEDED):
         scene.wait_event("train", reason)
 
