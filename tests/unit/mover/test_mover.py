@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import errno
 import http.server
 import os
@@ -32,6 +33,7 @@ from waypost.store.calls import Budget, Calls
 from waypost.store.keys import MIB
 from waypost.store.manifest import Manifest
 from waypost.store.packing import Sizes, pack_content
+from waypost.store.progress import moving
 from waypost.store.seams import Seams
 from waypost.store.urgency import Urgency
 
@@ -115,6 +117,13 @@ def test_packs_are_put_by_the_mover_and_the_entry_by_the_program(tmp_path: Path)
         assert not [key for key in watched.put_here if key.startswith(keys.PACKS)]
         store.restore(tmp_path / "restored")
     assert subprocess.run(["diff", "-r", folder, tmp_path / "restored"], check=False).returncode == 0
+
+
+def test_the_program_knows_how_far_its_mover_is(mover: Mover, calls: Calls) -> None:
+    with moving("saving", "are in the store") as progress:
+        mover.pack(sources.look(os.urandom(5 * MIB)), calls, UPLOAD, dataclasses.replace(SIZES, pack=2 * MIB))
+    assert mover.pid is not None
+    assert progress.moved == 5 * MIB
 
 
 @pytest.mark.parametrize("source", ["folder", "in memory", "bytes"])
