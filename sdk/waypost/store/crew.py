@@ -3,7 +3,8 @@
 That is the point of it: what they write to (a buffer that is used again, a folder that is removed) belongs to others as
 soon as the caller goes on, so no interruption may leave a thread behind: not Ctrl-C between two starts, nor one while
 the others are waited for. A thread doesn't own its task because it was started for it, but because it was the first to
-say so: the caller takes what nobody has begun, and a thread that comes too late finds nothing to do.
+say so: the caller takes what nobody has begun, and a thread that comes too late finds nothing to do. It is waited for
+by looking again and again: an exception out of a signal handler can leave a lock in a state that nobody knows.
 
 The threads are started bare: `threading` takes locks of its own, and a save may come from a signal handler that has
 interrupted another save of the same thread.
@@ -16,6 +17,8 @@ import collections
 import os
 from collections.abc import Callable, Sequence
 
+from waypost.store.undisturbed import gone, with_its_end
+
 Task = Callable[[], None]
 
 
@@ -23,12 +26,13 @@ def work(tasks: Sequence[Task]) -> None:
     """Do all tasks at once, the first in this thread. Raises the first error, once nobody works any more."""
     turns = [_Turn(task) for task in tasks]
     failed: collections.deque[BaseException] = collections.deque()
-    try:
+
+    def begin() -> None:
         _start(turns[1:], failed)
         for turn in turns:
             turn.take(failed)
-    finally:
-        _leave(turns)
+
+    with_its_end(begin, lambda: gone(lambda: not [turn for turn in turns if not turn.is_over()]))
     if failed:
         raise failed[0]
 
@@ -44,8 +48,7 @@ class _Turn:
     def __init__(self, task: Task) -> None:
         self._task = task
         self._taken: dict[str, int] = {}
-        self._over = _thread.allocate_lock()
-        self._over.acquire()
+        self._over = False
 
     def is_mine(self) -> bool:
         """Whether this thread is the one that has taken it, now or before: one step, that nothing interrupts."""
@@ -63,13 +66,11 @@ class _Turn:
         except BaseException as error:  # noqa: BLE001 - raised in the caller's thread
             failed.append(error)
         finally:
-            self._over.release()
+            self._over = True
 
-    def wait(self) -> None:
-        """Until no other thread does it, nor will."""
-        if not self.is_mine():
-            self._over.acquire()
-            self._over.release()
+    def is_over(self) -> bool:
+        """Whether no other thread does it, nor will."""
+        return self.is_mine() or self._over
 
 
 def _start(turns: Sequence[_Turn], failed: collections.deque[BaseException]) -> None:
@@ -78,17 +79,3 @@ def _start(turns: Sequence[_Turn], failed: collections.deque[BaseException]) -> 
             _thread.start_new_thread(turn.run, (failed,))
         except RuntimeError:  # no more threads may be started: the caller does what is left
             return
-
-
-def _leave(turns: Sequence[_Turn]) -> None:
-    """Wait for all of them, whatever is raised meanwhile."""
-    interrupted: BaseException | None = None
-    for turn in turns:
-        while True:
-            try:
-                turn.wait()
-                break
-            except BaseException as error:  # noqa: BLE001 - raised below, once nobody works any more
-                interrupted = interrupted or error
-    if interrupted is not None:
-        raise interrupted

@@ -30,6 +30,26 @@ def to_its_end(action: Callable[[], None]) -> None:
         raise interruption
 
 
+def with_its_end(action: Callable[[], None], end: Callable[[], None]) -> None:
+    """Do `action`, then `end` as `to_its_end` does, also when `action` fails. Raises the first thing that went wrong.
+
+    It is one frame from before the one to behind the other: between two calls, Ctrl-C could lead past the end.
+    """
+    interruption: BaseException | None = None
+    begun = False
+    while True:
+        try:
+            if not begun:
+                begun = True
+                action()
+            end()
+            break
+        except BaseException as error:  # noqa: BLE001 - raised below
+            interruption = interruption or error
+    if interruption is not None:
+        raise interruption
+
+
 def gone(nobody: Callable[[], bool]) -> None:
     """Return when `nobody()` is true. For what is over soon: it is asked again and again."""
     while not nobody():

@@ -7,6 +7,7 @@ import dataclasses
 import gc
 import logging
 import os
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -23,7 +24,7 @@ from waypost.mover.keeper import Mover
 from waypost.state import buffers, copying, saving
 from waypost.state.buffers import Buffers
 from waypost.state.copying import Block
-from waypost.store import crew, keys, saver
+from waypost.store import crew, keys, saver, undisturbed
 from waypost.store.entries import Checkpoint
 from waypost.store.keys import MIB
 
@@ -398,18 +399,19 @@ def test_every_byte_is_copied_once_however_many_threads_share_it(cores: int, mon
     copying.copy([])
 
 
-@pytest.mark.parametrize("when", ["while it copies itself", "between two starts", "while it waits"])
+@pytest.mark.parametrize("when", ["while it copies itself", "between two starts", "while it waits", "twice"])
 def test_an_interrupted_copy_returns_only_when_no_thread_copies_any_more(
     when: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Ctrl-C in the middle: the buffer is given back next, and another save fills it."""
     main, began, over = threading.get_ident(), threading.Event(), list[int]()
-    start, starts, wait, waits = _thread.start_new_thread, list[int](), crew._Turn.wait, list[int]()
+    start, starts, looks = _thread.start_new_thread, list[int](), list[int]()
+    look = crew._Turn.is_over
 
     def copy(blocks: Any) -> None:
         if threading.get_ident() == main:
             assert began.wait(10)
-            if when == "while it copies itself":
+            if when in ("while it copies itself", "twice"):
                 raise KeyboardInterrupt
             return
         began.set()
@@ -423,23 +425,64 @@ def test_an_interrupted_copy_returns_only_when_no_thread_copies_any_more(
         starts.append(1)
         return start(*arguments)
 
-    def waiting(turn: crew._Turn) -> None:
-        waits.append(1)
-        if len(waits) in (1, 2) and when == "while it waits":
+    def looking(turn: crew._Turn) -> bool:
+        looks.append(1)
+        if len(looks) in (1, 2, 4, 7) and when in ("while it waits", "twice"):
             raise KeyboardInterrupt
-        wait(turn)
+        over = look(turn)
+        if len(looks) == 10 and when == "twice":
+            raise KeyboardInterrupt  # it has seen that, but not returned yet
+        return over
 
     monkeypatch.setattr(copying, "_copy", copy)
     monkeypatch.setattr(crew, "cores", lambda: 3)
     monkeypatch.setattr(copying, "ENOUGH", 1)
     monkeypatch.setattr(_thread, "start_new_thread", starting)
-    monkeypatch.setattr(crew._Turn, "wait", waiting)
+    monkeypatch.setattr(crew._Turn, "is_over", looking)
     with pytest.raises(KeyboardInterrupt):
         copying.copy([Block(0, 0, 10)])
     seen = len(over)
     assert seen >= 1
     time.sleep(0.15)
     assert len(over) == seen, "a thread went on"
+
+
+def test_no_ctrl_c_at_whatever_line_leaves_a_thread_behind_or_waits_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
+    """At each line, and each entry of a function, of what starts the threads and waits for them."""
+    where = {crew.__file__, undisturbed.__file__}
+    main, busy = threading.get_ident(), list[int]()
+
+    def task() -> None:
+        if threading.get_ident() == main:
+            time.sleep(0.001)  # the others take theirs meanwhile
+        else:
+            busy.append(1)
+            time.sleep(0.005)
+            busy.pop()
+
+    for at in range(400):
+        events = 0
+
+        def trace(frame: Any, event: str, _: Any, at: int = at) -> Any:
+            nonlocal events
+            if frame.f_code.co_filename not in where:
+                return None
+            if event in ("call", "line", "return"):
+                events += 1
+                if events == at + 1:
+                    raise KeyboardInterrupt
+            return trace
+
+        sys.settrace(trace)
+        try:
+            crew.work([task] * 3)
+        except KeyboardInterrupt:
+            pass
+        finally:
+            sys.settrace(None)
+        assert not busy, f"a thread went on behind interruption {at}"
+        if events <= at:
+            return
 
 
 def test_the_memory_that_is_left_is_that_of_machine_and_container() -> None:
