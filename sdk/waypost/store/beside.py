@@ -1,7 +1,8 @@
 """Private folders of saves under way: for links and clones beside the source, for copies under TMPDIR.
 
 Only this user may enter them. Each is locked (flock) as long as it is in use, so that the next save in the same place
-can tell what a killed program left from what another one is reading, and removes it.
+can tell what a killed program left from what another one is reading, and removes it. Nothing is removed for its name
+alone: it has to be a folder of this user, and hold the mark that Waypost has put there.
 """
 
 from __future__ import annotations
@@ -12,6 +13,10 @@ import os
 import shutil
 import tempfile
 from collections.abc import Iterator
+from typing import Final
+
+MARK: Final = b".waypost-private"
+"""An empty file in each of these folders. It is removed last, so that a half removed one is still known."""
 
 
 class Private:
@@ -26,6 +31,7 @@ class Private:
                 try:
                     fcntl.flock(self._lock, fcntl.LOCK_EX)
                     os.stat(self.path)
+                    os.close(os.open(self.at(MARK), os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
                 except BaseException:
                     os.close(self._lock)
                     raise
@@ -37,7 +43,7 @@ class Private:
 
     def remove(self) -> None:
         """With all that is in it."""
-        shutil.rmtree(self.path, ignore_errors=True)
+        _remove(self.path)
         self.let_go()
 
     def let_go(self) -> None:
@@ -54,9 +60,23 @@ def sweep(parent: bytes, prefix: bytes) -> None:
             lock = _opened(path)
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)  # fails where a save is under way
-                shutil.rmtree(path, ignore_errors=True)
+                if os.fstat(lock).st_uid == os.geteuid() and os.path.lexists(os.path.join(path, MARK)):
+                    _remove(path)
             finally:
                 os.close(lock)
+
+
+def _remove(path: bytes) -> None:
+    with contextlib.suppress(OSError):
+        for item in list(os.scandir(path)):
+            if item.name == MARK:
+                continue
+            if item.is_dir(follow_symlinks=False):
+                shutil.rmtree(item.path, ignore_errors=True)
+            else:
+                with contextlib.suppress(OSError):
+                    os.unlink(item.path)
+        shutil.rmtree(path, ignore_errors=True)
 
 
 def _folders(parent: bytes, prefix: bytes) -> Iterator[bytes]:

@@ -23,7 +23,7 @@ from waypost.store.sources import READING, Content, changed, require_unchanged, 
 from waypost.store.tree import Kind, Node
 
 MAX_IN_MEMORY: Final = 16 * MIB
-COPIES: Final = b"waypost-save-"
+COPIES: Final = b".waypost-copy-"
 _STRETCH: Final = 32 * MIB
 """Bytes that a thread copies at a time."""
 _MOST_THREADS: Final = 4

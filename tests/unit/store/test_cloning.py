@@ -190,14 +190,33 @@ def test_the_copy_of_a_killed_program_goes_with_the_next_one_and_one_in_use_does
     scratch: Path, tmp_path: Path
 ) -> None:
     folder = source_in(tmp_path)
-    (scratch / "waypost-save-dead").mkdir()
-    (scratch / "waypost-save-dead" / "0").write_bytes(b"x")
+    dead, used = (beside.Private(os.fsencode(scratch), copying.COPIES) for _ in range(2))
+    Path(os.fsdecode(dead.at(b"0"))).write_bytes(b"x")
+    dead.let_go()
     outside = tmp_path / "outside"
     outside.mkdir()
     (outside / "kept").write_bytes(b"x")
-    (scratch / "waypost-save-link").symlink_to(outside)
-    used = beside.Private(os.fsencode(scratch), copying.COPIES)
+    (outside / os.fsdecode(beside.MARK)).touch()
+    (scratch / ".waypost-copy-link").symlink_to(outside)
+    others = {".waypost-copy-link", ".waypost-copy-not-ours", "waypost-save-results"}
+    for name in others - {".waypost-copy-link"}:
+        (scratch / name).mkdir()
+        (scratch / name / "theirs").write_bytes(b"x")
     copying.copy(sources.look(folder)).close()
-    assert {path.name for path in scratch.iterdir()} == {"waypost-save-link", os.path.basename(os.fsdecode(used.path))}
+    assert {path.name for path in scratch.iterdir()} == others | {os.path.basename(os.fsdecode(used.path))}
+    assert all((scratch / name / "theirs").exists() for name in others - {".waypost-copy-link"})
     assert (outside / "kept").exists()
     used.remove()
+
+
+def test_what_another_user_has_left_is_not_removed(
+    scratch: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    theirs = beside.Private(os.fsencode(scratch), copying.COPIES)
+    theirs.let_go()
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "geteuid", lambda: os.getuid() + 1)
+        beside.sweep(os.fsencode(scratch), copying.COPIES)
+    assert os.path.exists(theirs.path)
+    beside.sweep(os.fsencode(scratch), copying.COPIES)
+    assert not os.path.exists(theirs.path)

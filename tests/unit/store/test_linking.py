@@ -122,6 +122,7 @@ def test_where_no_links_can_be_made_files_are_copied(
 def test_what_a_killed_program_left_is_removed_and_what_is_in_use_is_not(folder: Path) -> None:
     (folder.parent / ".waypost-snapshot-dead").mkdir()
     (folder.parent / ".waypost-snapshot-dead" / "0").write_bytes(b"x")
+    (folder.parent / ".waypost-snapshot-dead" / ".waypost-private").touch()
     first = linked(sources.look(folder), folder)
     second = linked(sources.look(folder / "a"), folder / "a")
     assert first is not None
