@@ -317,7 +317,6 @@ class Checkpoints:
         metadata: Mapping[str, Any] | None = None,
         wait: bool = False,
         immutable: bool = False,
-        consume: bool = False,
     ) -> SaveHandle:
         """Save bytes, the file or folder at a path, or a state; returns once the source may change again.
 
@@ -332,11 +331,6 @@ class Checkpoints:
         removed: then `save` makes hard links beside the source where it can, in place of a copy, and returns in the
         time of a link for each file. This save fails with OSError (EBUSY) for a file whose size or modification time
         shows that it was written to all the same (a mapping's writes may show in neither).
-
-        `consume=True` gives the file or folder up: it is moved away by a rename, saved from there, and removed when the
-        save stands or a newer one takes its place. If the save fails, it is put back while `save` is under way (an
-        error, `wait=True`), else it stays, and the error says where. What can't be moved (a volume's root, a folder
-        without write access) is saved as without it, and stays, with a warning.
 
         In a group every rank saves, with the same step; metrics and metadata are those of rank 0. No save is superseded
         there: each waits for the one before, and it fails, in all ranks, when one rank doesn't take part.
@@ -356,22 +350,18 @@ class Checkpoints:
         if isinstance(source, Mapping):
             content = content_of(source, writing.buffers, writing.saver.displace)
         else:
-            owner = f"{writing.uri}#{0 if self._group is None else self._group.rank}"
-            content = snapshot(source, wait=wait, immutable=immutable, consume=consume, owner=owner)
+            content = snapshot(source, wait=wait, immutable=immutable)
         in_place = wait or not (content.copied or content.lasting)
         keeps_turn = in_place or ordinal is not None
         job: Job[CheckpointInfo] = Job(content, number, plain, extra, keeps_turn, ordinal)
-        saving, given = SaveHandle(job.latch), content.given
+        saving = SaveHandle(job.latch)
         try:
             writing.saver.submit(job)
             if in_place:
                 job.latch.wait()
-        except BaseException as error:
-            writing.saver.withdraw(job, error)
+        except BaseException:
+            writing.saver.withdraw(job)
             raise
-        finally:
-            if given is not None:
-                given.awaited = False
         if wait:
             saving.result()
             self._voice.after_commit()

@@ -139,7 +139,7 @@ class Saver(Generic[T]):
         if older is not None and older.take():
             _supersede(older)
 
-    def withdraw(self, job: Job[T], interruption: BaseException) -> None:
+    def withdraw(self, job: Job[T]) -> None:
         """The caller was interrupted: what it may change now isn't committed, unless all of it was read before.
 
         A save that was made safe to change goes on, if it has come into the queue.
@@ -147,7 +147,6 @@ class Saver(Generic[T]):
         changes = not (job.content.copied or job.content.lasting)
         if (changes or not job.queued) and job.take():
             job.latch.seen = True
-            job.content.fail(interruption)
             _supersede(job, "its caller was interrupted before its upload began")
         elif changes:
             job.latch.seen = job.content.withdrawn = True
@@ -224,11 +223,11 @@ class Saver(Generic[T]):
         except BaseException as error:  # noqa: BLE001 - it is raised where the save is waited for, or at the next one
             logger.error("a save failed: %s", error)
             self._failed.append((job.latch, error))
-            job.content.fail(error)
+            job.content.close()
             job.latch.set(error=error)
         else:
             self._forgive()
-            job.content.stands()
+            job.content.close()
             job.latch.set(value)
             self._tidy_for(min(self._clock() - began, LONGEST_TURN))
             if not self._tidies:

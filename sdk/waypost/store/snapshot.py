@@ -7,27 +7,21 @@ from __future__ import annotations
 
 import os
 
-from waypost.errors import ConfigurationError
 from waypost.store import copying, sources
 from waypost.store.cloning import cloned
-from waypost.store.consuming import consumed
 from waypost.store.linking import linked
 from waypost.store.sources import Content, Source
 
 
-def snapshot(source: Source, *, wait: bool, immutable: bool, consume: bool, owner: str) -> Content:
+def snapshot(source: Source, *, wait: bool, immutable: bool) -> Content:
     """The content of bytes, or of the file or folder at a path, as it stands now.
 
-    What is neither `copied` nor `lasting` has to be left alone until the save has ended. `owner` names the store, and
-    the rank, that it is saved to. Raises OSError, and ConfigurationError.
+    What is neither `copied` nor `lasting` has to be left alone until the save has ended. Raises OSError,
+    and ConfigurationError.
     """
     content = sources.look(source)
     if not isinstance(source, str | os.PathLike):
-        if consume:
-            raise ConfigurationError("can't take over bytes: consume=True is for the path of a file or folder")
         return content
-    if consume and (given := consumed(content, source, owner)) is not None:
-        return given
     if wait:
         return content
     if immutable and (links := linked(content, source)) is not None:

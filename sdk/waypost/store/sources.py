@@ -66,21 +66,6 @@ class Reader(Protocol):
         """Fill `room` with what stands from `at` on. Raises OSError, also where the file has become too short."""
 
 
-class Given(Protocol):
-    """A source that the program has given up (`waypost.store.consuming`)."""
-
-    awaited: bool
-
-    def remove(self) -> None:
-        """It isn't needed any more."""
-
-    def keep(self, error: BaseException) -> None:
-        """The save has failed with this error, which is to say where it is now."""
-
-    def sweep(self) -> None:
-        """The save stands: what earlier ones left is of no use any more."""
-
-
 @dataclasses.dataclass
 class Content:
     """The nodes of one save, and where the bytes of its files are: in memory, or at a path."""
@@ -96,8 +81,6 @@ class Content:
     """Whether the program may have begun to change what was to be read in place."""
     release: Callable[[], None] | None = None
     """To be called once, when nothing reads it any more."""
-    given: Given | None = None
-    """If the program has given its source up."""
 
     @property
     def size(self) -> int:
@@ -155,27 +138,11 @@ class Content:
             raise SupersededError("its caller was interrupted while it was read in place, and may change it since")
 
     def close(self) -> None:
-        """Let go of the content, and remove what was made or moved for it. Nothing may read it any more."""
+        """Let go of the content, and remove what was made for it. Nothing may read it any more."""
         self.places = ()
         release, self.release = self.release, None
         if release is not None:
             release()
-        given, self.given = self.given, None
-        if given is not None:
-            given.remove()
-
-    def stands(self) -> None:
-        """It was saved: let go of it."""
-        if self.given is not None:
-            self.given.sweep()
-        self.close()
-
-    def fail(self, error: BaseException) -> None:
-        """It couldn't be saved: let go of it, but not of what the program has given up."""
-        given, self.given = self.given, None
-        if given is not None:
-            given.keep(error)
-        self.close()
 
 
 def look(source: Source) -> Content:
