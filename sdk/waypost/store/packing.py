@@ -145,7 +145,7 @@ class _Packing:
         chunks: list[Chunk] = []
         edges = self._edges(reader, size)
         follows = marks and not _tells_all(edges, size)
-        trail = Trail(marks, self._held.chunks, self._chunk, self._patience) if follows else None
+        trail = Trail(marks, self._held.chunks, self._chunk, size, self._patience) if follows else None
         at = 0
         for start, end in reader.written():
             _add_hole(chunks, start - at)

@@ -10,6 +10,9 @@ That is rsync's idea, and not content-defined chunking: a rolling hash over ever
 BLAKE3 of it does, also where nothing has changed, and cuts less finely. The price is that only what comes in the same
 order as before is known again, and in a file of the same path.
 
+Content that repeats itself is found again nearly everywhere. So a place counts only where the chunk that was found is
+taken as it is, and what is cut off before it is seldom small: a file that would fall into splinters is cut on a grid.
+
 Every rule here counts, none looks at a clock: a process that repeats an upload has to make the same cuts.
 """
 
@@ -32,10 +35,14 @@ _AT_FIRST: Final = 6
 _PATIENCE: Final = 24
 """but no more, before it is taken for granted that all is new."""
 _WON: Final = 8
+_WON_BACK: Final = 2
+"""A find that cuts off a splinter is worth what it has cost, and the search in vain before it: not more."""
 _FEW: Final = 64
 _SMALL: Final = 4
 """What is less than this part of a chunk stood between two places that were found again. It marks none itself, or it
 would stay for ever, and another one come with each save."""
+_SPLINTERS: Final = 16
+"""So many of that size a file may be cut into, and one more for each few chunks of it."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -65,27 +72,37 @@ class Patience:
         self._left -= 1
         return True
 
-    def won(self) -> None:
+    def won(self, much: bool) -> None:
         """Something was found."""
-        self._left = min(_PATIENCE, self._left + _WON)
+        self._left = min(_PATIENCE, self._left + (_WON if much else _WON_BACK))
 
 
 class Trail:
     """The way through one file, chunk by chunk."""
 
-    def __init__(self, marks: Sequence[Mark], held: Container[str], chunk: int, patience: Patience) -> None:
+    def __init__(self, marks: Sequence[Mark], held: Container[str], chunk: int, size: int, patience: Patience) -> None:
         """Chunks that aren't `held` (by their hashes) are worth nothing; new ones are up to `chunk` bytes long."""
-        self._marks = [mark for mark in marks if mark.length >= chunk // _SMALL and mark.digest in held]
+        self._marks = [mark for mark in marks if chunk // _SMALL <= mark.length <= chunk and mark.digest in held]
         self._indexes = {mark.digest: index for index, mark in reversed(list(enumerate(self._marks)))}
         self._chunk, self._patience = chunk, patience
         self._found = 0
         """The chunk behind the last that was known."""
         self._next = 0
         """The one that stands here, if what is new has replaced as much."""
+        self._here: int | None = None
+        """The one that was found here."""
+        self._coming: int | None = None
+        """The one that was found behind what is cut off now."""
+        self._splinters = _SPLINTERS + size // chunk // _SMALL
+        """So many may still be cut off."""
         patience.begin()
 
     def guess(self, data: memoryview, rest: int) -> int:
         """How long the chunk at the start of `data` may be; `rest` bytes are left of the file from there on."""
+        if self._here is not None and self._marks[self._here].length <= len(data):
+            return self._marks[self._here].length
+        if not self._splinters:
+            return len(data)
         for index in self._ahead():
             mark = self._marks[index]
             if mark.length > len(data) or (self._is_stub(index) and mark.length < rest):
@@ -98,30 +115,35 @@ class Trail:
 
     def may_search(self) -> bool:
         """Whether a chunk that isn't known is worth being searched; to be asked once for each."""
-        return bool(self._marks) and self._patience.spend()
+        return bool(self._marks) and self._splinters > 0 and self._patience.spend()
 
     def search(self, data: bytes | bytearray, rest: int, digest: Callable[[int, int], str]) -> int | None:
-        """Where in `data`, but not at its start, the trail goes on; None where it doesn't.
+        """Where in `data`, but not at its start, the trail goes on; None where it doesn't. What precedes is cut off.
 
         `rest` as in `guess`; `digest` gives the hash of what stands at an offset from there, and so long.
         """
-        places: list[tuple[int, Mark]] = []
+        places: list[tuple[int, int]] = []
         for index in self._ahead():
             mark = self._marks[index]
             if len(mark.head) == HEAD and mark.head.count(mark.head[:1]) < HEAD:
-                at = data.find(mark.head, 1)
+                at = _ending(mark, data, rest) if self._is_stub(index) else data.find(mark.head, 1)
                 if at > 0 and at + mark.length <= rest:
-                    places.append((at, mark))
-        for at, mark in sorted(places, key=lambda place: place[0])[:_LOOKS]:
-            if digest(at, mark.length) == mark.digest:
-                self._patience.won()
+                    places.append((at, index))
+        for at, index in sorted(places, key=lambda place: place[0])[:_LOOKS]:
+            if digest(at, self._marks[index].length) == self._marks[index].digest:
+                much = at >= self._chunk // _SMALL
+                self._splinters -= not much
+                self._patience.won(much)
+                self._coming = index
                 return at
         return None
 
     def passed(self, digest: str) -> None:
         """This chunk comes next in the file."""
-        if self._next < len(self._marks) and self._marks[self._next].digest == digest:
-            self._found = self._next = self._next + 1
+        here = self._next if self._here is None else self._here
+        self._here, self._coming = self._coming, None
+        if here < len(self._marks) and self._marks[here].digest == digest:
+            self._found = self._next = here + 1
         elif (index := self._indexes.get(digest)) is not None:
             self._found = self._next = index + 1
         else:
@@ -134,6 +156,12 @@ class Trail:
     def _is_stub(self, index: int) -> bool:
         """Whether it was the end of the file, and short: what is appended shall make it longer, not more."""
         return index == len(self._marks) - 1 and self._marks[index].length < self._chunk
+
+
+def _ending(mark: Mark, data: bytes | bytearray, rest: int) -> int:
+    """Where in `data` this chunk begins if it is the last one again, and -1 where it isn't."""
+    at = rest - mark.length
+    return at if at > 0 and data.startswith(mark.head, at) else -1
 
 
 def followable(marks: Sequence[Mark]) -> bool:

@@ -25,8 +25,8 @@ from waypost.store.calls import Calls
 from waypost.store.entries import Checkpoint
 from waypost.store.keys import KIB, MIB
 from waypost.store.known import trails_of, worth_naming
-from waypost.store.manifest import Manifest
-from waypost.store.packing import Sizes, Stock, pack_content
+from waypost.store.manifest import Manifest, Pack
+from waypost.store.packing import Held, Sizes, Stock, pack_content
 from waypost.store.trails import Mark, Patience, Trail, followable
 
 Arrays = list[bytes]
@@ -164,6 +164,56 @@ def test_an_insertion_at_the_same_place_again_and_again_leaves_no_splinters(save
     assert len(row) <= 8 + 2
 
 
+def as_npy(megabytes: float) -> bytes:
+    file = io.BytesIO()
+    np.save(file, np.ones(int(megabytes * MIB) // 4, "f4"))
+    return file.getvalue()
+
+
+def as_npz(megabytes: float) -> bytes:
+    file = io.BytesIO()
+    np.savez(file, weights=np.ones(int(megabytes * MIB) // 4, "f4"), step=np.arange(int(megabytes * 100)))
+    return file.getvalue()
+
+
+def as_lines(megabytes: float) -> bytes:
+    line = b"2026-11-26 the same as ever".ljust(99) + b"\n"
+    return line * (int(megabytes * MIB) // len(line))
+
+
+@pytest.mark.parametrize(
+    ("write", "before", "after"),
+    [(as_lines, 2.5, 50)]
+    + [(write, *sizes) for write in (as_npy, as_npz, as_lines) for sizes in [(1.5, 3.2), (1.5, 2.3), (7.3, 6.6)]],
+)
+def test_what_repeats_itself_is_not_cut_into_splinters_one_period_long(
+    write: Callable[[float], bytes], before: float, after: float
+) -> None:
+    """It begins everywhere as it was saved."""
+    backend = SteppedBackend()
+    calls, stock = Calls(backend, World().seams(), BUDGET), Stock()
+    for number, size in enumerate([before, after, after + 0.6, before], 1):
+        file = write(size)
+        packed = pack_content(content_of(file), calls, (1, number), held=stock)
+        (row,) = packed.chunks
+        assert len(row) <= 2 * len(file) // MIB + 8
+        assert unpacked(backend, packed) == [file]
+        stock = Stock(worth_naming(packed), trails_of(packed))
+
+
+def test_a_file_that_falls_into_splinters_all_the_same_is_cut_on_the_grid() -> None:
+    """Each part has grown a little, of a file of many: more places are found than there may be splinters."""
+    parts = [random.Random(number).randbytes(1000) for number in range(400)]
+    backend, sizes = SteppedBackend(), Sizes(pack=1000)
+    calls = Calls(backend, World().seams(), BUDGET)
+    first = pack_content(content_of(b"".join(parts)), calls, (1, 1), sizes)
+    grown = b"".join(b"%07d" % number + part for number, part in enumerate(parts))
+    stock = Stock({chunk.digest: Held(Pack("p", 1000), 0) for chunk in first.chunks[0]}, trails_of(first))
+    (row,) = pack_content(content_of(grown), calls, (1, 2), sizes, stock).chunks
+    splinters = [chunk for chunk in row[:-1] if chunk.length < 250]
+    assert 16 < len(splinters) <= 16 + len(grown) // 4000
+
+
 class Counting(bytes):
     """Knows how often it was searched."""
 
@@ -179,7 +229,7 @@ def test_a_file_of_which_nothing_is_left_is_soon_not_searched_any_more() -> None
     patience = Patience(10**6)
     data, searched = Counting(random.Random(-1).randbytes(1000)), []
     for _ in range(3):
-        trail = Trail(marks, {mark.digest for mark in marks}, 1000, patience)
+        trail = Trail(marks, {mark.digest for mark in marks}, 1000, 10**6, patience)
         Counting.finds = 0
         for _ in range(500):
             if trail.may_search():
@@ -198,21 +248,39 @@ def test_a_file_in_splinters_is_cut_anew() -> None:
 
 
 BLOCKS = [random.Random(number).randbytes(70) for number in range(4)] + [bytes(70), b"ab" * 40, b"x"]
+REPEATED = st.integers(1, 40).map(lambda count: b"ab" * 40 * count)
 
 
-@given(st.lists(st.sampled_from(BLOCKS), max_size=40), st.data())
+@given(st.lists(st.sampled_from(BLOCKS), max_size=40) | st.lists(REPEATED, max_size=2), st.data())
 def test_whatever_the_trail_every_byte_comes_back(blocks: list[bytes], data: st.DataObject) -> None:
     after = list(blocks)
     for _ in range(data.draw(st.integers(0, 4))):
         at = data.draw(st.integers(0, len(after)))
-        after[at : at + data.draw(st.integers(0, 5))] = data.draw(st.lists(st.sampled_from(BLOCKS), max_size=4))
+        after[at : at + data.draw(st.integers(0, 5))] = data.draw(
+            st.lists(st.sampled_from(BLOCKS) | REPEATED, max_size=4)
+        )
     backend, sizes = SteppedBackend(), Sizes(pack=data.draw(st.sampled_from([100, 170, 700])))
     calls = Calls(backend, World().seams(), BUDGET)
     first = pack_content(content_of(b"".join(blocks)), calls, (1, 1), sizes)
     stock = Stock(worth_naming(first), data.draw(st.just(trails_of(first)) | st.just(lied_about(first))))
     second = pack_content(content_of(b"".join(after)), calls, (1, 2), sizes, stock)
     assert unpacked(backend, second) == [b"".join(after)]
+    size, chunk = len(b"".join(after)), min(sizes.pack, max(len(b"".join(after)), 1))
+    assert len(second.chunks[0]) <= 4 * size // chunk + 16 + size // chunk // 4 + 2
     assert unpacked(backend, first) == [b"".join(blocks)]
+
+
+@given(st.integers(1, 3000), st.integers(1, 3000), st.sampled_from([100, 170, 700]))
+def test_of_content_that_repeats_itself_there_are_about_as_many_chunks_as_on_the_grid(
+    before: int, after: int, pack: int
+) -> None:
+    backend = SteppedBackend()
+    calls = Calls(backend, World().seams(), BUDGET)
+    first = pack_content(content_of(b"ab" * before), calls, (1, 1), Sizes(pack=pack))
+    stock = Stock(worth_naming(first), trails_of(first))
+    second = pack_content(content_of(b"ab" * after), calls, (1, 2), Sizes(pack=pack), stock)
+    assert unpacked(backend, second) == [b"ab" * after]
+    assert len(second.chunks[0]) <= 2 * after // pack + 16
 
 
 def lied_about(packed: Manifest) -> dict[bytes, list[Mark]]:
