@@ -214,6 +214,18 @@ def test_a_file_that_falls_into_splinters_all_the_same_is_cut_on_the_grid() -> N
     assert 16 < len(splinters) <= 16 + len(grown) // 4000
 
 
+def test_where_a_chunk_was_found_it_is_cut_and_none_that_begins_like_it() -> None:
+    head = random.Random(1).randbytes(64)
+    marks = [Mark(head, length, digest) for length, digest in [(900, "a"), (1000, "b"), (700, "c"), (1000, "d")]]
+    trail = Trail(marks, "abcd", 1000, 10**4, Patience(10))
+    data = bytes(50) + head + bytes(950)
+    assert trail.search(data, 10**4, lambda at, length: "c" if length == 700 else "another") == 50
+    trail.passed("new")
+    assert trail.guess(memoryview(data[50:]), 10**4 - 50) == 700
+    trail.passed("c")
+    assert trail.guess(memoryview(data[50:]), 10**4 - 750) == 1000
+
+
 class Counting(bytes):
     """Knows how often it was searched."""
 
