@@ -226,6 +226,15 @@ def test_where_a_chunk_was_found_it_is_cut_and_none_that_begins_like_it() -> Non
     assert trail.guess(memoryview(data[50:]), 10**4 - 750) == 1000
 
 
+def test_the_short_chunk_at_the_end_of_a_file_is_found_at_its_end_only() -> None:
+    """Elsewhere it has grown: what is there is cut as new."""
+    mark = Mark(b"ab" * 32, 500, "end")
+    data = b"x" + b"ab" * 500
+    for rest, at in [(10**4, None), (len(data), len(data) - 500), (len(data) - 1, None)]:
+        trail = Trail([mark], {"end"}, 1000, 10**4, Patience(10))
+        assert trail.search(data, rest, lambda at, length: "end") == at
+
+
 class Counting(bytes):
     """Knows how often it was searched."""
 
