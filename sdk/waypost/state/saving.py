@@ -40,8 +40,8 @@ class Plan:
 def content_of(state: Mapping[Any, Any], buffers: Buffers, displace: Callable[[], object]) -> Content:
     """A copy of the state, or the state in place, with a warning, where no memory for a copy is to be had.
 
-    `displace` gives up a save that waits behind another one, and with it its buffer. Raises ConfigurationError for what
-    can't be saved.
+    `displace` gives up a save that waits behind another one, and with it its buffer, if it has one. Raises
+    ConfigurationError for what can't be saved.
     """
     wanted = plan(state)
     content = snapshot(wanted, buffers)

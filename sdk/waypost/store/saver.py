@@ -134,8 +134,14 @@ class Saver(Generic[T]):
             _supersede(older)
 
     def displace(self) -> None:
-        """Supersede the save that waits, if one does: its memory becomes free for a newer one."""
-        older, self._replaceable = self._replaceable, None
+        """Supersede the save that waits, if one does and holds shared memory: that becomes free for a newer one.
+
+        Any other stays until the newer one is queued, which may not come about.
+        """
+        older = self._replaceable
+        if older is not None and not older.content.shared:
+            return
+        self._replaceable = None
         if older is not None and older.take():
             _supersede(older)
 

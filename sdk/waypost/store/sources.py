@@ -87,6 +87,11 @@ class Content:
         """Bytes of its files together."""
         return sum(node.size for node in self.nodes)
 
+    @property
+    def shared(self) -> bool:
+        """Whether it is in shared memory, which a newer save can use."""
+        return any(isinstance(place, SharedMemory) for place in self.places)
+
     def pieces(self, index: int, most: int = MAX_CHUNK) -> Iterator[Data | Hole]:
         """The content of the file at `index`: holes, and pieces of at most `most` bytes, none empty.
 

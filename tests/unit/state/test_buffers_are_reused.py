@@ -191,6 +191,29 @@ def test_a_waiting_save_is_given_up_only_once_the_newer_one_is_there(
     assert numbers(store) == [2, 1]
 
 
+def test_a_waiting_save_that_has_no_buffer_is_not_given_up_for_one(
+    backend: SteppedBackend, store: Checkpoints, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gate, pool = Gate(backend), buffers_of(store)
+    lent = [pool.borrow(MIB), pool.borrow(MIB), pool.borrow(MIB)]
+    store.save(os.urandom(2 * MIB))
+    assert gate.reached.wait(10)
+    waiting = store.save(b"waiting")
+
+    def fail(_: object) -> None:
+        raise MemoryError
+
+    with monkeypatch.context() as patch, pytest.raises(MemoryError):
+        patch.setattr(saving, "in_place", fail)
+        store.save(state_of(3))
+    gate.open.set()
+    waiting.result(20)
+    assert store.read_bytes() == b"waiting"
+    for buffer in lent:
+        assert buffer is not None
+        pool.give_back(buffer)
+
+
 def test_a_buffer_that_comes_back_while_it_is_looked_for_is_taken(caplog: pytest.LogCaptureFixture) -> None:
     """The worker has come to the save that waited, so there is none to displace, and has given back what it had."""
     pool = Buffers()
