@@ -30,7 +30,7 @@ from waypost.errors import Outcome, StorageError
 from waypost.store.damage import DamagedError
 from waypost.store.keys import KIB
 from waypost.store.seams import Seams
-from waypost.store.undisturbed import gone, to_its_end
+from waypost.store.undisturbed import gone, with_its_end
 from waypost.store.waiting import SLICE_SECONDS
 
 T = TypeVar("T")
@@ -168,10 +168,7 @@ class Calls:
                     return False
                 return True
 
-            try:
-                return self.once(request, patience, door.last)
-            finally:
-                to_its_end(door.close)
+            return with_its_end(lambda: self.once(request, patience, door.last), door.close)
 
         return self._until_done(doing, attempt, patience)
 

@@ -19,7 +19,7 @@ from typing import Final
 from waypost.store.calls import Calls
 from waypost.store.keys import MIB
 from waypost.store.ranges import Request
-from waypost.store.undisturbed import gone, to_its_end
+from waypost.store.undisturbed import gone, with_its_end
 from waypost.store.width import MOST, START, Width, most_at
 
 MOST_HELD: Final = 128 * MIB
@@ -56,16 +56,16 @@ class _Flight:
         return min(LONGEST, MOST_HELD // self._width.now)
 
     def run(self, requests: Iterator[Request]) -> None:
-        try:
-            for number, request in enumerate(requests):
-                while self._full(request.length):
-                    self._land()
-                self._flying[number] = request.length
-                self._pool.submit(self._lane, number, request)
-            while self._flying:
+        with_its_end(lambda: self._work(requests), self._end)
+
+    def _work(self, requests: Iterator[Request]) -> None:
+        for number, request in enumerate(requests):
+            while self._full(request.length):
                 self._land()
-        finally:
-            to_its_end(self._end)
+            self._flying[number] = request.length
+            self._pool.submit(self._lane, number, request)
+        while self._flying:
+            self._land()
 
     def _lane(self, number: int, request: Request) -> None:
         self._there.add(number)

@@ -9,31 +9,18 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from typing import Final
+from typing import Final, TypeVar
+
+T = TypeVar("T")
 
 _LOOK_SECONDS: Final = 0.001
 
 
-def to_its_end(action: Callable[[], None]) -> None:
-    """Do `action` until it has got through, and only then raise what has interrupted it.
+def with_its_end(action: Callable[[], T], end: Callable[[], None]) -> T:
+    """Do `action`, then `end` until that has got through; also when `action` fails. Raises the first that went wrong.
 
-    It must be such that doing it again is harmless, and raise nothing by itself.
-    """
-    interruption: BaseException | None = None
-    while True:
-        try:
-            action()
-            break
-        except BaseException as error:  # noqa: BLE001 - raised below
-            interruption = interruption or error
-    if interruption is not None:
-        raise interruption
-
-
-def with_its_end(action: Callable[[], None], end: Callable[[], None]) -> None:
-    """Do `action`, then `end` as `to_its_end` does, also when `action` fails. Raises the first thing that went wrong.
-
-    It is one frame from before the one to behind the other: between two calls, Ctrl-C could lead past the end.
+    Doing `end` again has to be harmless, and it may raise nothing by itself. It is one frame from before the one to
+    behind the other: between two calls, Ctrl-C could lead past the end.
     """
     interruption: BaseException | None = None
     begun = False
@@ -41,13 +28,17 @@ def with_its_end(action: Callable[[], None], end: Callable[[], None]) -> None:
         try:
             if not begun:
                 begun = True
-                action()
+                result = action()
             end()
             break
         except BaseException as error:  # noqa: BLE001 - raised below
             interruption = interruption or error
-    if interruption is not None:
-        raise interruption
+    try:
+        if interruption is not None:
+            raise interruption
+    finally:
+        del interruption  # its traceback holds this frame, and so what the action held
+    return result
 
 
 def gone(nobody: Callable[[], bool]) -> None:
