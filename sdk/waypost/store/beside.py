@@ -53,6 +53,15 @@ class Private:
             os.close(lock)
 
 
+def private_folder(parent: bytes, prefix: bytes) -> Private | None:
+    """A new one, behind a sweep of those that nobody uses; None where none can be made."""
+    try:
+        sweep(parent, prefix)
+        return Private(parent, prefix)
+    except OSError:
+        return None
+
+
 def sweep(parent: bytes, prefix: bytes) -> None:
     """Remove the folders there that nobody uses. Raises OSError when `parent` can't be read."""
     for path in _folders(parent, prefix):

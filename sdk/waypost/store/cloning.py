@@ -15,7 +15,7 @@ import fcntl
 import os
 from typing import Final
 
-from waypost.store.beside import Private, sweep
+from waypost.store.beside import Private, private_folder
 from waypost.store.sources import READING, Content, require_unchanged
 from waypost.store.tree import SNAPSHOTS
 
@@ -39,10 +39,8 @@ def cloned(content: Content, source: str | os.PathLike[str]) -> Content | None:
     device = _device(content)
     if device in _without or device != os.stat(parent).st_dev:
         return None
-    try:
-        sweep(parent, SNAPSHOTS)
-        folder = Private(parent, SNAPSHOTS)
-    except OSError:
+    folder = private_folder(parent, SNAPSHOTS)
+    if folder is None:
         return None
     try:
         places = _clones(content, folder)

@@ -15,7 +15,7 @@ from __future__ import annotations
 import dataclasses
 import os
 
-from waypost.store.beside import Private, sweep
+from waypost.store.beside import Private, private_folder
 from waypost.store.sources import Content
 from waypost.store.tree import SNAPSHOTS
 
@@ -26,10 +26,8 @@ def linked(content: Content, source: str | os.PathLike[str]) -> Content | None:
     Raises OSError when a file has gone meanwhile.
     """
     parent = os.path.dirname(os.path.realpath(os.fsencode(source)))
-    try:
-        sweep(parent, SNAPSHOTS)
-        folder = Private(parent, SNAPSHOTS)
-    except OSError:
+    folder = private_folder(parent, SNAPSHOTS)
+    if folder is None:
         return None
     try:
         places = [_link(place, folder, index) for index, place in enumerate(content.places)]
