@@ -61,6 +61,8 @@ class RangedReads:
         self._kept: list[tuple[float, Connection]] = []
         self._process = os.getpid()
         self._context: ssl.SSLContext | None = None
+        self._direct = False
+        """Whether it is known that no proxy stands between."""
         self._off, self._refusals = any(os.environ.get(f"AWS_{name}") for name in _NOT_OURS), 0
 
     def read(self, key: str, start: int, length: int, take: Take) -> bool:
@@ -98,19 +100,16 @@ class RangedReads:
 
     def _sign(self, key: str) -> urllib.parse.SplitResult | None:
         try:
-            address: urllib.parse.SplitResult = urllib.parse.urlsplit(
-                self._obstore.sign(self._store, "GET", key, _VALID)
-            )
-            proxies = urllib.request.getproxies()
-            proxied = (proxies.get(address.scheme) or proxies.get("all")) and not urllib.request.proxy_bypass(
-                address.netloc
-            )
+            signed: str = self._obstore.sign(self._store, "GET", key, _VALID)
         except Exception as error:  # noqa: BLE001 - obstore will say it in its own words, or do without a signature
             logger.debug("can't sign an address of %s: %s", key, error)
             return None
-        if proxied:
-            self._turn_off("there is a proxy")
-            return None
+        address = urllib.parse.urlsplit(signed)
+        if not self._direct:
+            if _proxied(address):
+                self._turn_off("there is a proxy")
+                return None
+            self._direct = True
         return address
 
     def _turn_off(self, reason: str) -> None:
@@ -222,6 +221,11 @@ def _ask(connection: Connection, target: str, headers: dict[str, str]) -> http.c
     except BaseException:
         connection.close()
         raise
+
+
+def _proxied(address: urllib.parse.SplitResult) -> bool:
+    proxies = urllib.request.getproxies()
+    return bool(proxies.get(address.scheme) or proxies.get("all")) and not urllib.request.proxy_bypass(address.netloc)
 
 
 def _without_signature(address: urllib.parse.SplitResult) -> str:

@@ -7,6 +7,8 @@ from collections.abc import Callable
 from waypost.backends.checksums import BELIEVED_SECONDS, WORTH_ASKING, Belief, Known
 
 PACK = 25 << 20
+ENOUGH = WORTH_ASKING // PACK + 2
+"""Packs, of which the last is reason to ask."""
 
 
 class Asked:
@@ -55,7 +57,7 @@ def test_a_server_that_takes_damage_gets_signed_packs_and_is_not_asked_at_each()
 def test_no_answer_outlasts_its_time() -> None:
     """The server may have been replaced by one that checks nothing."""
     server = Asked(checks=True)
-    server.send(4)
+    server.send(ENOUGH)
     server.work()
     server.now += BELIEVED_SECONDS - 1
     assert server.send() == [True]
@@ -73,7 +75,7 @@ def test_no_answer_outlasts_its_time() -> None:
 
 def test_the_time_of_an_answer_counts_from_the_question() -> None:
     server = Asked(checks=True)
-    server.send(4)
+    server.send(ENOUGH)
     question = server.waiting.pop()
 
     def slow() -> bool:
@@ -88,7 +90,7 @@ def test_the_time_of_an_answer_counts_from_the_question() -> None:
 
 def test_a_refusal_ends_the_belief_for_as_long_as_an_answer_counts() -> None:
     server = Asked(checks=True)
-    server.send(4)
+    server.send(ENOUGH)
     server.work()
     server.belief.doubt()
     assert server.send() == [False]
