@@ -9,6 +9,7 @@ import time
 import pytest
 
 from tests.unit.store.stepped import SteppedBackend, large
+from waypost import attempt, stop
 from waypost.checkpoints import Checkpoints
 from waypost.errors import ConfigurationError
 from waypost.store import keys
@@ -125,6 +126,9 @@ def test_the_contract_rules_retention_of_its_own_store(
     monkeypatch.setenv("WAYPOST_CHECKPOINT_DST", backend.uri)
     monkeypatch.setenv("WAYPOST_ATTEMPT", "1")
     monkeypatch.setenv("WAYPOST_RETENTION", '{"keepLast": 2}')
+    monkeypatch.setattr(attempt, "_report", None)  # of this test alone: later ones are in no attempt
+    monkeypatch.setattr(attempt, "_report_pid", 0)
+    monkeypatch.setattr(stop.StopOrder, "install", lambda _: False)
     with Checkpoints(backend=backend) as store:
         for step in range(4):
             store.save(b"%d" % step, wait=True)
