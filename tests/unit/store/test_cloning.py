@@ -15,6 +15,8 @@ from typing import Any
 
 import pytest
 
+from tests.cluster.errors import ClusterError
+from tests.cluster.packages import require_packages
 from waypost.store import beside, cloning, copying, crew, sources
 from waypost.store.cloning import cloned
 from waypost.store.keys import MIB
@@ -34,8 +36,12 @@ def scratch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 @pytest.fixture
 def disk(tmp_path: Path) -> Iterator[Path]:
     """A folder on a file system that clones: Btrfs in a file, for a moment."""
-    if os.geteuid() or shutil.which("mkfs.btrfs") is None:
-        pytest.skip("no file system that clones can be made here: that takes root and mkfs.btrfs")
+    try:
+        require_packages(["btrfs-progs"])
+    except ClusterError as error:
+        pytest.skip(f"no file system that clones can be made here: {error}")
+    if os.geteuid():
+        pytest.skip("no file system that clones can be mounted here: that takes root")
     image, folder = tmp_path / "image", tmp_path / "disk"
     folder.mkdir()
     with open(image, "wb") as file:
