@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import json
 import subprocess
+import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -62,6 +63,26 @@ class Kubectl:
     def apply(self, *objects: dict[str, Any]) -> str:
         """Create or change the given objects, in their order."""
         return self("apply", "-f", "-", stdin="\n---\n".join(json.dumps(item) for item in objects))
+
+    def install_crd(self, manifest: Path, name: str, timeout_seconds: float = 60.0) -> None:
+        """Apply the CustomResourceDefinition `name`, and return once the API server serves its kind.
+
+        `kubectl wait --for=condition=Established` isn't enough: it fails when it comes before the API server's
+        first word, as a new definition's `status.conditions` is null and not absent.
+        """
+        self("apply", "--server-side", "-f", str(manifest))
+        self.established(name, timeout_seconds)
+
+    def established(self, name: str, timeout_seconds: float = 60.0) -> None:
+        """Return once the CustomResourceDefinition `name` is served; raises ClusterError with what was seen last."""
+        deadline = time.monotonic() + timeout_seconds
+        while True:
+            conditions = self.json("get", "crd", name).get("status", {}).get("conditions") or []
+            if any(seen["type"] == "Established" and seen["status"] == "True" for seen in conditions):
+                return
+            if time.monotonic() >= deadline:
+                raise ClusterError(f"{name} isn't served after {timeout_seconds:.0f} s: {json.dumps(conditions)}")
+            time.sleep(0.2)
 
     def service_account_kubeconfig(self, namespace: str, name: str) -> Path:
         """A kubeconfig that is the ServiceAccount `name`: what RBAC allows it can be tried with.

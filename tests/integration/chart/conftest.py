@@ -26,8 +26,7 @@ def plane() -> Iterator[ControlPlane]:
 @pytest.fixture(scope="session")
 def kubectl(plane: ControlPlane) -> Kubectl:
     """kubectl as the administrator, on an API server that has the CRD and the release's namespace."""
-    plane.kubectl("apply", "--server-side", "-f", str(ROOT / "manifests/crd.yaml"))
-    plane.kubectl("wait", "--for=condition=Established", "crd/checkpointedtasks.waypost.dev", "--timeout=60s")
+    plane.kubectl.install_crd(ROOT / "manifests/crd.yaml", "checkpointedtasks.waypost.dev")
     plane.kubectl("create", "namespace", RELEASE_NAMESPACE)
     return plane.kubectl
 

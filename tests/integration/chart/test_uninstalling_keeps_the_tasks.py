@@ -20,14 +20,10 @@ def names(plane: ControlPlane, kind: str) -> list[str]:
     return plane.kubectl("get", kind, "-A", "-o", "name").split()
 
 
-def establish(plane: ControlPlane) -> None:
-    plane.kubectl("wait", "--for=condition=Established", "crd/checkpointedtasks.waypost.dev", "--timeout=60s")
-
-
 def test_helm_uninstall_leaves_the_crd_and_every_task(own_plane: ControlPlane, installer: Helm) -> None:
     notes = installer.install()
     assert f"kubectl -n {RELEASE_NAMESPACE} rollout status deployment/waypost" in notes
-    establish(own_plane)
+    own_plane.kubectl.established("checkpointedtasks.waypost.dev")
     own_plane.kubectl.apply(task())
     installer.uninstall()
     assert names(own_plane, "deployments") == []
@@ -66,7 +62,7 @@ def test_a_second_release_shares_the_crd_by_not_installing_it(own_plane: Control
 def test_plain_manifests_are_taken_away_by_their_label_and_leave_crd_and_tasks(own_plane: ControlPlane) -> None:
     kubectl = own_plane.kubectl
     kubectl("apply", "--server-side", "-f", INSTALL)
-    establish(own_plane)
+    own_plane.kubectl.established("checkpointedtasks.waypost.dev")
     kubectl.apply(task())
     kubectl("delete", "-f", INSTALL, "--selector=app.kubernetes.io/name=waypost", "--wait=false")
     assert [name for name in names(own_plane, "clusterroles,clusterrolebindings") if "waypost" in name] == []

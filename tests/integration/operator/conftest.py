@@ -21,8 +21,7 @@ _numbers = itertools.count(1)
 
 def install_crd(plane: ControlPlane) -> None:
     """Make the API server know CheckpointedTasks."""
-    plane.kubectl("apply", "--server-side", "-f", str(CRD))
-    plane.kubectl("wait", "--for=condition=Established", "crd/checkpointedtasks.waypost.dev", "--timeout=60s")
+    plane.kubectl.install_crd(CRD, "checkpointedtasks.waypost.dev")
 
 
 @pytest.fixture(scope="session")
