@@ -464,6 +464,8 @@ class Checkpoints:
             delivered = self._resuming.deliver(take, which)
         if delivered is not None and delivered.resumed:
             self._voice.resumes_from(delivered.info, progress.took(delivered.info.size_bytes))
+            if self._writing is not None:
+                self._writing.expect_saves(delivered.info.size_bytes)
         return delivered
 
     def _open_writing(self) -> WritingHandle:

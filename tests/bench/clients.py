@@ -77,6 +77,10 @@ class Waypost(Client):
     def put(self, source: str, key: str) -> Program:
         return self._program("put", source, f"s3://{key}")
 
+    def first(self, source: str, key: str) -> Program:
+        """Bring it to the key by the first save of all, with no uploader running yet."""
+        return self._program("first", source, f"s3://{key}")
+
     def again(self, source: str, key: str) -> Program:
         """Save once before the word, and then what has changed."""
         return self._program("again", source, f"s3://{key}")

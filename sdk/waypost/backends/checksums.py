@@ -20,7 +20,8 @@ from typing import Final
 BELIEVED_SECONDS: Final = 600.0
 """How long an answer holds. Asking again costs six requests."""
 WORTH_ASKING: Final = 256 * 1024 * 1024
-"""Bytes that a process has sent before it asks: SHA-256 of so many costs 0.15 s, and six requests cost, too."""
+"""Bytes that a process has sent, or is about to send, before it asks: SHA-256 of so many costs 0.15 s, and six requests
+cost, too."""
 
 REFUSALS: Final = frozenset({"BadDigest", "XAmzContentChecksumMismatch"})
 """How servers say that a body isn't what its checksum says: Amazon and versitygw, MinIO."""
@@ -53,12 +54,20 @@ class Belief:
         self._sent = sent + length
         if now < self._until:
             return self._checks
+        self._ask_if_worth(sent)
+        return False
+
+    def expect(self, length: int) -> None:
+        """So many bytes are going to be put: if that is worth it, it is asked at once."""
+        if self._clock() >= self._until:
+            self._ask_if_worth(self._sent + length)
+
+    def _ask_if_worth(self, sent: int) -> None:
         if sent >= WORTH_ASKING and self._asking.acquire(blocking=False):
             try:
                 self._spawn(self._find_out)
             except RuntimeError:  # the process ends, or may start no thread
                 self._asking.release()
-        return False
 
     def doubt(self) -> None:
         """The server refused what it should have taken: it may be another one than was asked."""
@@ -82,6 +91,9 @@ class Known:
     def holds_for(self, _: int) -> bool:
         """Yes, unless it refused."""
         return not self._refused
+
+    def expect(self, _: int) -> None:
+        """Nothing is asked."""
 
     def doubt(self) -> None:
         """A policy of the bucket may ask for signed bodies: those it gets from here on."""

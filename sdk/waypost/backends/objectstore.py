@@ -110,6 +110,11 @@ class ObjectStoreBackend:
                 return
         self._put(self._store, key, data)
 
+    def expect(self, length: int) -> None:
+        """So many bytes are going to be put."""
+        if self._checks is not None:
+            self._checks.expect(length)
+
     def get(self, key: str, limit: int) -> bytes:
         """The content of `key`."""
         with self._translated(reading=True):

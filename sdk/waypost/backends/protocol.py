@@ -86,6 +86,13 @@ class Limited(Protocol):
         """At least one."""
 
 
+class Expectant(Protocol):
+    """A place that prepares for large writes. Asked for as Limited is."""
+
+    def expect(self, length: int) -> None:
+        """So many bytes are going to be put, soon."""
+
+
 class Backend(Protocol):
     """One store's place. Every method may be called from several threads."""
 

@@ -1,8 +1,9 @@
 """The program's side of the mover: starts it when there is something to move, and does without it when it can't be had.
 
-One mover for each handle on a store, started at the first save that is worth it (a process costs some 0.2 s of a core
-once). A mover that dies, most likely because memory ran out, is replaced once within a save; what the store has
-confirmed of that save isn't sent again. After that this process moves its saves itself.
+One mover for each handle on a store, started at the first save that is worth it, or as soon as a state that large was
+restored: a process costs some 0.2 s of a core once, and the first save needn't wait for that. A mover that dies, most
+likely because memory ran out, is replaced once within a save; what the store has confirmed of that save isn't sent
+again. After that this process moves its saves itself.
 """
 
 from __future__ import annotations
@@ -33,6 +34,7 @@ from waypost.mover.wire import (
     HungUpError,
     Line,
     Message,
+    Prepare,
     Said,
     Stored,
     Unable,
@@ -82,6 +84,17 @@ class Mover:
     def pid(self) -> int | None:
         """The number of the process, None without one."""
         return None if self._process is None else self._process.pid
+
+    def prepare(self, uri: str, size: int) -> None:
+        """Saves of some `size` bytes are going to come, to this store: have a process ready."""
+        if self._given_up or self._process is not None or size < LEAST:
+            return
+        try:
+            self._process = _Process(self._environment)
+            self._process.send(Prepare(uri))
+        except DiedError as death:
+            logger.debug("the process that uploads this program's saves %s", death)
+            self.close()
 
     def pack(
         self,

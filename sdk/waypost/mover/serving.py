@@ -31,6 +31,7 @@ from waypost.mover.wire import (
     HungUpError,
     Line,
     Message,
+    Prepare,
     Said,
     Stored,
     Unable,
@@ -58,7 +59,7 @@ class _Serving:
     def __init__(self, line: Line, parent: int) -> None:
         self._line, self._parent = line, parent
         self._speaking = threading.Lock()
-        self._works: queue.SimpleQueue[tuple[Work, list[int]]] = queue.SimpleQueue()
+        self._works: queue.SimpleQueue[tuple[Work | Prepare, list[int]]] = queue.SimpleQueue()
         self._backends: dict[str, Backend] = {}
         self._killed_at: float | None = None
         self._heeding = threading.Lock()
@@ -71,6 +72,10 @@ class _Serving:
         threading.Thread(target=self._listen, name="waypost-mover-ear", daemon=True).start()
         while True:
             work, descriptors = self._works.get()
+            if isinstance(work, Prepare):
+                with contextlib.suppress(ConfigurationError):  # it is said when there is something to be saved
+                    self._backend(work.uri)
+                continue
             try:
                 answer = self._pack(work, descriptors)
             finally:
@@ -89,6 +94,8 @@ class _Serving:
                 case Work() as work, descriptors:
                     self._urgency = work.urgency
                     self._works.put((work, descriptors))
+                case Prepare() as work, _:
+                    self._works.put((work, []))
                 case Heed(urgency), _:
                     self._urgency = urgency
                     self._heed()

@@ -50,6 +50,13 @@ class Work:
 
 
 @dataclasses.dataclass(frozen=True)
+class Prepare:
+    """To the mover: open this store, for what is going to be saved there."""
+
+    uri: str
+
+
+@dataclasses.dataclass(frozen=True)
 class Heed:
     """To the mover: from now on this is how much it may take from the program."""
 
@@ -108,7 +115,7 @@ class Said:
     text: str
 
 
-Message = Work | Heed | Grace | Stored | Done | Failed | Unable | Alive | CannotHeed | Said
+Message = Work | Prepare | Heed | Grace | Stored | Done | Failed | Unable | Alive | CannotHeed | Said
 
 
 class HungUpError(Exception):

@@ -55,6 +55,9 @@ class Elsewhere(Protocol):
     urgency: Callable[[], Urgency]
     """How much that may take from the program."""
 
+    def prepare(self, uri: str, size: int) -> None:
+        """Get ready for saves of some `size` bytes to this store."""
+
     def pack(self, content: Content, calls: Calls, upload: Upload, sizes: Sizes, held: Stock, /) -> Manifest:
         """As `packing.pack_content`."""
 
@@ -149,6 +152,12 @@ class WritingHandle:
             return False
         self.base = restored
         return True
+
+    def expect_saves(self, size: int) -> None:
+        """What was restored has `size` bytes, so what is saved will have: the first save finds all of it running."""
+        elsewhere = self._elsewhere
+        if elsewhere is not None:
+            self.saver.call(lambda: elsewhere.prepare(self.uri, size))
 
     def turn(self) -> int | None:
         """Begin a call that all ranks make together: wait for the saves before it. Its ordinal; None without ranks."""

@@ -95,6 +95,8 @@ def pack_content(
     nobody. Raises StorageError, OSError when the content can't be read; what was sent is given up then.
     """
     chunk = _chunk_size(max(content.size, sizes.whole), sizes)
+    if (expect := getattr(calls.backend, "expect", None)) is not None:
+        expect(content.size)
     sizes = dataclasses.replace(sizes, pack=min(sizes.pack, max(content.size, 1)))
     with _Flight(calls, sizes, chunk) as flight:
         packing = _Packing(flight, upload, chunk, held, Patience(content.size // chunk))

@@ -1,9 +1,11 @@
 """Waypost by its public names, in a process that has opened the store before the word, as others have connected.
 
-`put PATH URI`, `get URI PATH`, `tiny COUNT URI`. `again PATH URI` saves once before the word, and times the second
-save, of what changed meanwhile. `stop PATH NEWER URI`: two saves on their way, the one of another file just begun, when
-SIGTERM comes; times until that is safe. `fill COUNT URI`: so many checkpoints; `relaunch COUNT URI` times the next
-attempt's start, restore and first save. `many COUNT PATH URI` is `put`, and tells the time for each file.
+`put PATH URI`, `get URI PATH`, `tiny COUNT URI`. Before `put` it has saved a MiB, so that its uploader runs, which is
+its interpreter and its connection; `first PATH URI` has not, and waits for that to start. `again PATH URI` saves once
+before the word, and times the second save, of what changed meanwhile. `stop PATH NEWER URI`: two saves on their way,
+the one of another file just begun, when SIGTERM comes; times until that is safe. `fill COUNT URI`: so many checkpoints;
+`relaunch COUNT URI` times the next attempt's start, restore and first save. `many COUNT PATH URI` is `put`, and tells
+the time for each file.
 """
 
 from __future__ import annotations
@@ -18,10 +20,14 @@ from waypost import Checkpoints, preemption_requested
 
 _TINY = b"step=41".ljust(64)
 _EARLIER_SECONDS = 0.3
+_EARLIER_BYTES = 1 << 20
+"""The least that the uploader is started for."""
 
 
-def put(path: str, uri: str, *, again: bool = False, count: int = 0) -> None:
+def put(path: str, uri: str, *, first: bool = False, again: bool = False, count: int = 0) -> None:
     with Checkpoints(uri, attempt=1) as checkpoints:
+        if not first:
+            checkpoints.save(os.urandom(_EARLIER_BYTES), step=0, wait=True)
         if again:
             checkpoints.save(path, step=1, wait=True)
         with timed() as report:
@@ -74,6 +80,8 @@ def main(verb: str, *arguments: str) -> None:
     match verb, arguments:
         case "put", (path, uri):
             put(path, uri)
+        case "first", (path, uri):
+            put(path, uri, first=True)
         case "again", (path, uri):
             put(path, uri, again=True)
         case "many", (count, path, uri):

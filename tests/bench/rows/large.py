@@ -32,6 +32,7 @@ ONE_LINE, FOUR_LINES = "bare sendfile, 1 connection", "bare sendfile, 4 connecti
 DD, ONE_GET, COPY = "dd to a new file", "bare GET, thrown away", "copy in warm memory"
 _PLAIN, _STORE = f"{BUCKET}/plain/state", f"{BUCKET}/store"
 _BLOCK = 1 << 24
+FIRST_SAVE = f"{OURS}, its first save"
 
 
 def source_file(stage: Stage) -> Path:
@@ -71,7 +72,8 @@ def _puts(stage: Stage) -> Sequence[Contestant]:
     def bare(name: str, lanes: int) -> Contestant:
         return limit(name, lambda _: ["put", source, _PLAIN, str(lanes)], unsigned=True)
 
-    return [*map(put, ALL), bare(ONE_LINE, 1), bare(FOUR_LINES, 4)]
+    first = Contestant(FIRST_SAVE, lambda _: WAYPOST.first(source, _PLAIN))
+    return [*map(put, ALL), first, bare(ONE_LINE, 1), bare(FOUR_LINES, 4)]
 
 
 def _gets(stage: Stage) -> Sequence[Contestant]:

@@ -37,6 +37,19 @@ def test_who_sends_little_never_asks() -> None:
     assert server.waiting == []
 
 
+def test_who_is_about_to_send_much_asks_at_once() -> None:
+    server = Asked(checks=True)
+    server.belief.expect(WORTH_ASKING - 1)
+    assert server.waiting == []
+    server.belief.expect(WORTH_ASKING)
+    server.belief.expect(WORTH_ASKING)
+    server.work()
+    assert server.send() == [True]
+    server.belief.expect(WORTH_ASKING)
+    assert server.waiting == [], "it is known"
+    assert server.times == 1
+
+
 def test_packs_are_signed_until_the_answer_is_there_and_wait_for_nothing() -> None:
     server = Asked(checks=True)
     assert server.send(20) == [False] * 20
