@@ -74,6 +74,8 @@ ENV_UPLOADER: Final = "WAYPOST_UPLOADER"
 """Set by the user: `thread` uploads in the program itself, `process` beside it wherever that is possible."""
 ENV_FETCH: Final = "WAYPOST_FETCH"
 """Set by the user: `obstore` reads everything of s3:// by that library, large parts too."""
+ENV_SEND: Final = "WAYPOST_SEND"
+"""Set by the user: `obstore` writes everything to s3:// by that library, parts of files too."""
 ENV_NAMES: Final = (
     ENV_CHECKPOINT_DST,
     ENV_CHECKPOINT_SRC,

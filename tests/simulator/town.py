@@ -23,8 +23,8 @@ from waypost.store.fetching import read_pieces
 from waypost.store.format import Mode
 from waypost.store.incoming import Piece
 from waypost.store.manifest import Manifest
-from waypost.store.packing import Sizes
 from waypost.store.seams import InTurn, Seams
+from waypost.store.sizes import Sizes
 from waypost.store.waiting import inline
 
 NOW = datetime.datetime(2026, 11, 23, tzinfo=datetime.UTC)

@@ -20,9 +20,9 @@ from waypost.backends.opening import open_backend
 from waypost.store.calls import STARTING, Calls
 from waypost.store.handle import WritingHandle
 from waypost.store.info import CheckpointInfo, SaveHandle
-from waypost.store.packing import SIZES, Sizes
 from waypost.store.saver import Job
 from waypost.store.seams import Seams
+from waypost.store.sizes import SIZES, Sizes
 from waypost.store.sources import look
 from waypost.store.start import IssuedFences, Writer
 

@@ -57,6 +57,10 @@ class Belief:
         self._ask_if_worth(sent)
         return False
 
+    def holds(self) -> bool:
+        """Whether it is known now."""
+        return self._clock() < self._until and self._checks
+
     def expect(self, length: int) -> None:
         """So many bytes are going to be put: if that is worth it, it is asked at once."""
         if self._clock() >= self._until:
@@ -90,6 +94,10 @@ class Known:
 
     def holds_for(self, _: int) -> bool:
         """Yes, unless it refused."""
+        return not self._refused
+
+    def holds(self) -> bool:
+        """Likewise."""
         return not self._refused
 
     def expect(self, _: int) -> None:

@@ -13,8 +13,11 @@ from __future__ import annotations
 import contextlib
 import http.client
 import io
+import os
 import socket
 import ssl
+import threading
+import time
 from typing import Any, Final
 
 CONNECT_SECONDS: Final = 10.0
@@ -22,6 +25,11 @@ SILENT_SECONDS: Final = 60.0
 """When a connection without a sign of life is given up for good; its caller may have gone on long before."""
 _GULP: Final = 256 * 1024
 """Bytes that the kernel is asked for at a time."""
+
+
+_IDLE_SECONDS: Final = 15.0
+"""After so long a kept connection isn't trusted any more: servers close theirs after 20 s and more."""
+_MOST_KEPT: Final = 16
 
 
 class Connection(http.client.HTTPConnection):
@@ -44,6 +52,45 @@ class Connection(http.client.HTTPConnection):
         except BaseException:
             plain.close()
             raise
+
+
+class Kept:
+    """Connections between two requests. May be used by several threads at once."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._kept: list[tuple[float, Connection]] = []
+        self._process, self._closed = os.getpid(), False
+
+    def take(self) -> Connection | None:
+        """One that most likely is still open."""
+        with self._lock:
+            if self._process != os.getpid():  # forked: these are the parent's, who goes on to use them
+                self._process, self._kept = os.getpid(), []
+            while self._kept:
+                since, connection = self._kept.pop()
+                if time.monotonic() - since < _IDLE_SECONDS:
+                    return connection
+                connection.close()
+        return None
+
+    def put_away(self, connection: Connection, answer: http.client.HTTPResponse | None, *, whole: bool) -> None:
+        """Keep a connection whose answer was read to its end; hang up on any other."""
+        if whole and answer is not None and answer.isclosed() and not answer.will_close:
+            with self._lock:
+                if len(self._kept) < _MOST_KEPT and self._process == os.getpid() and not self._closed:
+                    self._kept.append((time.monotonic(), connection))
+                    return
+        if answer is not None:
+            answer.close()
+        connection.close()
+
+    def close(self) -> None:
+        """Hang up, and keep none any more."""
+        with self._lock:
+            kept, self._kept, self._closed = self._kept, [], True
+        for _, connection in kept:
+            connection.close()
 
 
 class _Deciphered:

@@ -24,16 +24,19 @@ import base64
 import contextlib
 import datetime
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Final
 
 from waypost.backends.answers import Answer, meaning
 from waypost.backends.checksums import DAMAGED_BODIES, REFUSALS, Belief, Known
+from waypost.backends.direct import DirectPuts
 from waypost.backends.protocol import (
     PIECE,
     PROBE,
     AbsentError,
     BackendError,
+    Cord,
+    Part,
     RefusedError,
     Take,
     TooLargeError,
@@ -83,9 +86,12 @@ class ObjectStoreBackend:
         """Whether what is large may go by `_bulk`."""
         self._ranged: RangedReads | None = None
         """For large parts, where the store's language is S3's."""
+        self._direct: DirectPuts | None = None
+        """For parts of files, likewise."""
         if uri.partition("://")[0] in _AMAZON:
             self._bulk = _open(uri, exceptions.BaseError, _CHECKED)
             self._checks = Belief(self._refuses_damage) if _own_endpoint() else Known()
+            self._direct = DirectPuts(self._store, obstore)
             if os.environ.get(ENV_FETCH) != "obstore":
                 self._ranged = RangedReads(self._store, obstore)
 
@@ -114,6 +120,24 @@ class ObjectStoreBackend:
         """So many bytes are going to be put."""
         if self._checks is not None:
             self._checks.expect(length)
+
+    def takes_parts(self) -> bool:
+        """Whether parts of files can be sent from where they are."""
+        return (
+            self._checks is not None and self._direct is not None and self._checks.holds() and self._direct.possible()
+        )
+
+    def checksum(self, data: memoryview, before: int = 0) -> int:
+        """CRC-64/NVME."""
+        assert self._direct is not None
+        return self._direct.checksum(data, before)
+
+    def put_parts(self, key: str, parts: Sequence[Part], checksum: int, cord: Cord) -> None:
+        """Write `key` as these parts."""
+        if not self.takes_parts():
+            raise UnsupportedError("nobody would check it")
+        assert self._direct is not None
+        self._direct.put(key, parts, checksum, cord)
 
     def get(self, key: str, limit: int) -> bytes:
         """The content of `key`."""
@@ -163,6 +187,8 @@ class ObjectStoreBackend:
         """Hang up; obstore's connections close by themselves when idle."""
         if self._ranged is not None:
             self._ranged.close()
+        if self._direct is not None:
+            self._direct.close()
 
     def _put(self, store: ObjectStore, key: str, data: bytes | memoryview) -> None:
         with self._translated():

@@ -11,8 +11,9 @@ know must say UnreachableError: after it, a write may or may not have happened.
 
 from __future__ import annotations
 
+import dataclasses
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Final, Protocol
 
 UNFINISHED: Final = ".tmp/"
@@ -91,6 +92,51 @@ class Expectant(Protocol):
 
     def expect(self, length: int) -> None:
         """So many bytes are going to be put, soon."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class FilePart:
+    """So many bytes of an open file."""
+
+    descriptor: int
+    offset: int
+    length: int
+    path: bytes
+    """For messages."""
+
+
+Part = FilePart | memoryview
+
+
+class Cord(Protocol):
+    """What one try of a request hangs on: whoever gives the try up cuts it."""
+
+    def hold(self, hang_up: Callable[[], None]) -> None:
+        """Something is being sent, which `hang_up` ends at once, from any thread; raises when it was cut already."""
+
+    def let_go(self) -> None:
+        """Nothing is sent any more, and nothing will be; safe to repeat."""
+
+
+class Direct(Protocol):
+    """A place to which the system itself sends parts of open files, past this process's memory. Asked for as Limited
+    is.
+
+    What is read twice, once to be hashed and once to be sent, may change in between: so the server has to check it.
+    """
+
+    def takes_parts(self) -> bool:
+        """Whether it can be done now: whether the server is known to check."""
+
+    def checksum(self, data: memoryview, before: int = 0) -> int:
+        """That which the server checks, of `data` behind what has the checksum `before`."""
+
+    def put_parts(self, key: str, parts: Sequence[Part], checksum: int, cord: Cord) -> None:
+        """Write `key`, durably and whole, as these parts one behind the other.
+
+        Raises UnsupportedError when it has to be put another way, and nothing was written; OSError when a file can't be
+        read, EBUSY when its parts aren't what `checksum` says any more.
+        """
 
 
 class Backend(Protocol):

@@ -19,15 +19,14 @@ import os
 import re
 import ssl
 import threading
-import time
 import urllib.parse
-import urllib.request
 from typing import TYPE_CHECKING, Any, Final
 
 from waypost.backends import connections
+from waypost.backends.addresses import broken, is_proxied, shown
 from waypost.backends.answers import as_obstore_says, meaning
-from waypost.backends.connections import Connection
-from waypost.backends.protocol import PIECE, BackendError, Take
+from waypost.backends.connections import Connection, Kept
+from waypost.backends.protocol import PIECE, Take
 from waypost.log import logger
 
 if TYPE_CHECKING:
@@ -37,9 +36,6 @@ WORTH: Final = 256 * 1024
 """Bytes from which on it pays."""
 _VALID: Final = datetime.timedelta(minutes=15)
 """How long an address is good for; each is used once, at once."""
-_IDLE_SECONDS: Final = 15.0
-"""After so long a kept connection isn't trusted any more: servers close theirs after 20 s and more."""
-_MOST_KEPT: Final = 16
 _RANGE: Final = re.compile(r"bytes (\d+)-(\d+)/(?:\d+|\*)", re.ASCII)
 _AS_IT_IS: Final = ("", "identity", "aws-chunked")
 _NOT_OURS: Final = ("SKIP_SIGNATURE", "PROXY_URL", "PROXY_CA_CERTIFICATE", "ALLOW_INVALID_CERTIFICATES")
@@ -58,8 +54,7 @@ class RangedReads:
         """Makes no request. `obstore`: the module."""
         self._store, self._obstore = store, obstore
         self._lock = threading.Lock()
-        self._kept: list[tuple[float, Connection]] = []
-        self._process = os.getpid()
+        self._kept = Kept()
         self._context: ssl.SSLContext | None = None
         self._direct = False
         """Whether it is known that no proxy stands between."""
@@ -76,7 +71,7 @@ class RangedReads:
         try:
             opened = self._open(address, {"Range": f"bytes={start}-{start + length - 1}"})
         except (OSError, http.client.HTTPException) as error:
-            raise _broken(error, address) from error
+            raise broken(error, "GET", address, reading=True) from error
         if opened is None:
             return False
         connection, answer = opened
@@ -88,15 +83,13 @@ class RangedReads:
             self._hand_on(answer, expected, take, address)
             whole = True
         finally:
-            self._put_away(connection, answer, whole=whole)
+            self._kept.put_away(connection, answer, whole=whole)
         return True
 
     def close(self) -> None:
         """Hang up."""
-        with self._lock:
-            kept, self._kept, self._off = self._kept, [], True
-        for _, connection in kept:
-            connection.close()
+        self._off = True
+        self._kept.close()
 
     def _sign(self, key: str) -> urllib.parse.SplitResult | None:
         try:
@@ -106,7 +99,7 @@ class RangedReads:
             return None
         address = urllib.parse.urlsplit(signed)
         if not self._direct:
-            if _proxied(address):
+            if is_proxied(address):
                 self._turn_off("there is a proxy")
                 return None
             self._direct = True
@@ -121,7 +114,7 @@ class RangedReads:
     ) -> tuple[Connection, http.client.HTTPResponse] | None:
         """Send the request; its answer's head, or None where nobody can be reached. Raises OSError, HTTPException."""
         target = f"{address.path}?{address.query}"
-        while (kept := self._take_kept()) is not None:
+        while (kept := self._kept.take()) is not None:
             with contextlib.suppress(
                 http.client.RemoteDisconnected, BrokenPipeError, ConnectionResetError, ssl.SSLError
             ):
@@ -147,27 +140,6 @@ class RangedReads:
                 self._context = connections.context()
         return Connection(address.hostname, address.port or http.client.HTTPS_PORT, self._context)
 
-    def _take_kept(self) -> Connection | None:
-        with self._lock:
-            if self._process != os.getpid():  # forked: these are the parent's, who goes on to use them
-                self._process, self._kept = os.getpid(), []
-            while self._kept:
-                since, connection = self._kept.pop()
-                if time.monotonic() - since < _IDLE_SECONDS:
-                    return connection
-                connection.close()
-        return None
-
-    def _put_away(self, connection: Connection, answer: http.client.HTTPResponse, *, whole: bool) -> None:
-        """Keep a connection whose answer was read to its end; hang up on any other."""
-        if whole and answer.isclosed() and not answer.will_close:
-            with self._lock:
-                if len(self._kept) < _MOST_KEPT and self._process == os.getpid() and not self._off:
-                    self._kept.append((time.monotonic(), connection))
-                    return
-        answer.close()
-        connection.close()
-
     def _expected(
         self, answer: http.client.HTTPResponse, start: int, length: int, address: urllib.parse.SplitResult
     ) -> int | None:
@@ -183,7 +155,7 @@ class RangedReads:
             body = ""
             with contextlib.suppress(OSError, http.client.HTTPException):
                 body = answer.read(_MOST_SAID).decode(errors="replace")
-            said = as_obstore_says("GET", _without_signature(address), answer.status, answer.reason, body)
+            said = as_obstore_says("GET", shown(address), answer.status, answer.reason, body)
             raise meaning(said, reading=True)
         told = _RANGE.fullmatch(answer.headers.get("Content-Range", ""))
         encoding = answer.headers.get("Content-Encoding", "identity")
@@ -206,9 +178,10 @@ class RangedReads:
             try:
                 size = answer.readinto(piece)
             except (OSError, http.client.HTTPException) as error:
-                raise _broken(error, address) from error
+                raise broken(error, "GET", address, reading=True) from error
             if not size:
-                raise _broken(EOFError(f"the connection ended {left} of {expected} bytes too early"), address)
+                early = EOFError(f"the connection ended {left} of {expected} bytes too early")
+                raise broken(early, "GET", address, reading=True)
             take(piece[:size])
             left -= size
 
@@ -221,16 +194,3 @@ def _ask(connection: Connection, target: str, headers: dict[str, str]) -> http.c
     except BaseException:
         connection.close()
         raise
-
-
-def _proxied(address: urllib.parse.SplitResult) -> bool:
-    proxies = urllib.request.getproxies()
-    return bool(proxies.get(address.scheme) or proxies.get("all")) and not urllib.request.proxy_bypass(address.netloc)
-
-
-def _without_signature(address: urllib.parse.SplitResult) -> str:
-    return f"{address.scheme}://{address.netloc}{address.path}"
-
-
-def _broken(error: Exception, address: urllib.parse.SplitResult) -> BackendError:
-    return meaning(f"{str(error) or type(error).__name__} (GET {_without_signature(address)})", reading=True)

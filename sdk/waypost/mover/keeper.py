@@ -43,8 +43,9 @@ from waypost.mover.wire import (
 from waypost.store.calls import Calls
 from waypost.store.keys import MIB, Upload
 from waypost.store.manifest import Manifest
-from waypost.store.packing import NOTHING_HELD, SIZES, Sizes, Stock, pack_content
+from waypost.store.packing import NOTHING_HELD, Stock, pack_content
 from waypost.store.progress import current
+from waypost.store.sizes import SIZES, Sizes
 from waypost.store.sources import Content
 from waypost.store.urgency import Urgency
 from waypost.store.waiting import SLICE_SECONDS

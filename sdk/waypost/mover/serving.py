@@ -16,7 +16,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 from waypost.backends.opening import open_backend
-from waypost.backends.protocol import Backend
+from waypost.backends.protocol import Backend, Cord, Part
 from waypost.errors import ConfigurationError
 from waypost.log import logger
 from waypost.mover.described import content_of
@@ -158,6 +158,14 @@ class _Telling:
         if name not in self._stored:
             self._backend.put(key, data)
             self._tell(Stored(name, len(data)))
+
+    def put_parts(self, key: str, parts: Sequence[Part], checksum: int, cord: Cord) -> None:
+        """Likewise. To be called only where the backend has it."""
+        name = key.removeprefix(keys.PACKS)
+        if name not in self._stored:
+            place: Any = self._backend
+            place.put_parts(key, parts, checksum, cord)
+            self._tell(Stored(name, sum(len(part) if isinstance(part, memoryview) else part.length for part in parts)))
 
 
 class _ToParent(logging.Handler):

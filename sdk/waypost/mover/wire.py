@@ -21,7 +21,8 @@ from waypost.mover.described import Description
 from waypost.store.calls import Budget
 from waypost.store.keys import Upload
 from waypost.store.manifest import Manifest
-from waypost.store.packing import Sizes, Stock
+from waypost.store.packing import Stock
+from waypost.store.sizes import Sizes
 from waypost.store.urgency import Urgency
 
 IGNORED: Final = frozenset({signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import importlib
 import os
 from collections.abc import Mapping, Sequence
@@ -10,6 +11,7 @@ from typing import Any, Final, Literal
 from waypost.errors import ConfigurationError
 from waypost.state import of_numpy, of_torch, safetensors, structure
 from waypost.state.arrays import Array, Origin, array_of, host_view
+from waypost.state.pages import ask_for_large_pages, untouched
 from waypost.state.plain import HostArray
 from waypost.state.safetensors import Tensor
 from waypost.state.saving import STATE_NAME, STRUCTURE
@@ -149,7 +151,10 @@ class _New:
         if key not in self._made:
             tensor = self._tensors[leaf.tensor]
             self._made[key] = made = _empty(tensor, origin)
-            self.sinks.add(tensor, _view(made))
+            view = _view(made)
+            if len(view):
+                ask_for_large_pages(ctypes.addressof(ctypes.c_char.from_buffer(view)), len(view))
+            self.sinks.add(tensor, view)
         return self._made[key]
 
     def finish(self) -> None:
@@ -242,7 +247,7 @@ def _empty(tensor: Tensor, origin: Origin) -> Any:
     if origin == "bytes":
         return bytearray(tensor.end - tensor.start)
     if origin == "plain":
-        return HostArray(tensor.dtype.name, tensor.shape, memoryview(bytearray(tensor.end - tensor.start)))
+        return HostArray(tensor.dtype.name, tensor.shape, untouched(tensor.end - tensor.start))
     try:
         module = importlib.import_module(origin)
     except ImportError as error:

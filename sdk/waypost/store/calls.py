@@ -12,19 +12,21 @@ look before it sends again (rule 3), so `put_new` says what is known and leaves 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
-from typing import Final, TypeVar
+from collections.abc import Callable, Sequence
+from typing import Any, Final, TypeVar
 
 from waypost.backends.protocol import (
     AbsentError,
     Backend,
     BackendError,
     ExistsError,
+    Part,
     SilentError,
     Take,
     ThrottledError,
     TooLargeError,
     UnreachableError,
+    UnsupportedError,
 )
 from waypost.errors import Outcome, StorageError
 from waypost.store.damage import DamagedError
@@ -176,6 +178,28 @@ class Calls:
         """Write `key`."""
         self._repeat(doing, lambda: self.backend.put(key, data), self.patience(len(data)))
 
+    def put_parts(self, doing: str, key: str, parts: Sequence[Part], checksum: int) -> bool:
+        """Write `key` as these parts of open files; False when it has to be put another way. The place is `Direct`.
+
+        Whatever is raised: nothing of the files is sent any more. Also raises OSError, of the files.
+        """
+        place: Any = self.backend
+        patience = self.patience(sum(len(part) if isinstance(part, memoryview) else part.length for part in parts))
+
+        def attempt() -> bool:
+            cord = _Cord()
+
+            def request() -> bool:
+                try:
+                    place.put_parts(key, parts, checksum, cord)
+                except UnsupportedError:
+                    return False
+                return True
+
+            return with_its_end(lambda: self.once(request, patience), cord.cut)
+
+        return self._until_done(doing, attempt, patience)
+
     def put_new(
         self, doing: str, key: str, data: bytes, outcome: Outcome = "not saved", patience: Patience | None = None
     ) -> bool:
@@ -287,6 +311,32 @@ class _Door:
         """From when this returns nothing is handed on."""
         self._open = False
         gone(lambda: not self._busy)
+
+
+class _Cord:
+    """What one try of sending hangs on, until it is cut. Without a lock, for the same reason."""
+
+    def __init__(self) -> None:
+        self._whole = True
+        self._hang_up: Callable[[], None] | None = None
+
+    def hold(self, hang_up: Callable[[], None]) -> None:
+        """The try's own thread begins to send."""
+        self._hang_up = hang_up
+        if not self._whole:
+            self._hang_up = None
+            raise _ShutError
+
+    def let_go(self) -> None:
+        """It sends nothing any more."""
+        self._hang_up = None
+
+    def cut(self) -> None:
+        """From when this returns nothing is sent."""
+        self._whole = False
+        if (hang_up := self._hang_up) is not None:
+            hang_up()
+            gone(lambda: self._hang_up is None)
 
 
 class Patience:

@@ -32,11 +32,12 @@ from waypost.store.keys import Upload
 from waypost.store.log import Log, Stamp
 from waypost.store.manifest import Manifest
 from waypost.store.names import Names
-from waypost.store.packing import SIZES, Sizes, Stock
+from waypost.store.packing import Stock
 from waypost.store.ranks import Leader, Member
 from waypost.store.retention import Retention, to_prune
 from waypost.store.saver import Job, Saver
 from waypost.store.sequences import NOTHING, Sequences
+from waypost.store.sizes import SIZES, Sizes
 from waypost.store.sources import Content
 from waypost.store.start import IssuedFences, Writer
 from waypost.store.start_point import StartPoint

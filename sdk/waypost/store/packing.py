@@ -1,57 +1,36 @@
 """What is saved goes into packs, read, hashed and sent at the same time, in memory that doesn't depend on its size.
 
-One thread reads the content chunk by chunk right into the pack that is being filled, and hashes it there while it is
-in the processor's cache; full packs are sent beside it, two at once, or as many as help (`waypost.store.width`). The
-memory for all is the same: the more there are, the smaller they get. Small files share a pack, large ones are cut into
-chunks (`waypost.store.edges`). A chunk that is known, from earlier in this content or from what the caller may name,
-isn't stored again; zeros are stored nowhere.
+One thread reads the content chunk by chunk right into the pack that is being filled (`waypost.store.filling`), and
+hashes it there while it is in the processor's cache; full packs are sent beside it, two at once, or as many as help
+(`waypost.store.sending`). The memory for all is the same: the more there are, the smaller they get. Small files share a
+pack, large ones are cut into chunks (`waypost.store.edges`). A chunk that is known, from earlier in this content or
+from what the caller may name, isn't stored again; zeros are stored nowhere.
 
 A function of what it is given and nothing else: no state is left behind, so it can do its work in another process.
 """
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import functools
 import itertools
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, wait
-from typing import Final, Self
+from typing import Final
 
 from blake3 import blake3
 
-from waypost.errors import StorageError
-from waypost.store import keys, width
-from waypost.store.buffers import Buffer, Buffers
+from waypost.store import keys
 from waypost.store.calls import Calls
 from waypost.store.edges import cuts, edges_of
+from waypost.store.filling import Filling
 from waypost.store.keys import MIB, Upload
 from waypost.store.manifest import Chunk, Manifest, Pack
-from waypost.store.progress import EVERY, current
+from waypost.store.sending import Flight
+from waypost.store.sizes import SIZES, Sizes
 from waypost.store.sources import MIN_HOLE, Content, Reader
 from waypost.store.trails import HEAD, Mark, Patience, Trail
 from waypost.store.tree import Kind
-from waypost.store.width import Width
-
-
-@dataclasses.dataclass(frozen=True)
-class Sizes:
-    """What goes where, in bytes; within the format's bounds every writer may choose."""
-
-    inline: int = keys.MAX_INLINE
-    """Content up to this size stands inside the entry."""
-    manifest: int = keys.MAX_INLINE
-    """Likewise a manifest."""
-    pack: int = keys.PACK_TARGET
-    """A pack holds at most so much."""
-    memory: int = keys.PACKS_IN_MEMORY
-    """All packs that are being filled or sent, together."""
-    whole: int = 0
-    """Bytes of the whole that a content is a part of: it decides how large chunks are, so that those of a file that is
-    sent alone are those that were sent with all others."""
-
-
-SIZES: Final = Sizes()
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -79,10 +58,10 @@ _MOST_CHUNKS: Final = 2**16
 """Of a content; of a larger one each chunk is larger, so that the manifest stays within its bounds."""
 _OWN_EDGES: Final = 4
 """A part of a file has chunks of its own, if it is at least this part of a chunk long."""
-_START: Final = 2
-"""Packs sent at once: while one is answered the other is on its way, and that fills a fast line."""
-_SLOW: Final = 0.25
-"""Seconds over one pack that are worth finding out whether more at once go faster."""
+_WORTH_SENDING: Final = MIB
+"""Bytes of a file from which on packs refer to it: it costs an open file and a system call."""
+_MOST_OPEN: Final = 64
+"""Files that packs refer to."""
 _ZEROS: Final = bytearray(MIN_HOLE)
 
 
@@ -98,8 +77,8 @@ def pack_content(
     if (expect := getattr(calls.backend, "expect", None)) is not None:
         expect(content.size)
     sizes = dataclasses.replace(sizes, pack=min(sizes.pack, max(content.size, 1)))
-    with _Flight(calls, sizes, chunk) as flight:
-        packing = _Packing(flight, upload, chunk, held, Patience(content.size // chunk))
+    with contextlib.ExitStack() as opened, Flight(calls, sizes, chunk) as flight:
+        packing = _Packing(flight, upload, chunk, held, Patience(content.size // chunk), opened)
         chunks = [
             packing.add(content, index) if node.kind is Kind.FILE and node.size else ()
             for index, node in enumerate(content.nodes)
@@ -118,29 +97,54 @@ def _chunk_size(size: int, sizes: Sizes) -> int:
 class _Packing:
     """Fills packs with the chunks of files, and remembers where each one is."""
 
-    def __init__(self, flight: _Flight, upload: Upload, chunk: int, held: Stock, patience: Patience) -> None:
+    def __init__(
+        self,
+        flight: Flight,
+        upload: Upload,
+        chunk: int,
+        held: Stock,
+        patience: Patience,
+        opened: contextlib.ExitStack,
+    ) -> None:
+        """`opened` gets the files that packs refer to, and closes them, and tells if one has changed."""
         self._flight, self._upload, self._chunk, self._held = flight, upload, chunk, held
+        self._opened, self._open = opened, 0
         self.packs: list[Pack] = []
         """Those that hold what is new, and those that hold what is held."""
         self._indexes: dict[str, int] = {}
         """Of those that hold what is held, by name."""
         self._places: dict[str, Chunk] = {}
         """By its hash, each chunk that stands in a pack."""
-        self._filling: _Filling | None = None
+        self._filling: Filling | None = None
         self._patience = patience
         self._window = bytearray()
         """What is searched."""
 
     def add(self, content: Content, index: int) -> Sequence[Chunk]:
         """The file at `index`."""
-        with content.open(index) as reader:
-            node = content.nodes[index]
-            return self._file(reader, node.size, self._held.trails.get(node.path, ()))
+        node = content.nodes[index]
+        with contextlib.ExitStack() as stack:
+            reader = stack.enter_context(content.open(index))
+            self._refers = node.size >= _WORTH_SENDING and reader.part(0, 0) is not None
+            self._referred = False
+            chunks = self._file(reader, node.size, self._held.trails.get(node.path, ()))
+            if self._referred:
+                self._opened.push(stack.pop_all())
+                self._open += 1
+        if self._open >= _MOST_OPEN:
+            self._send_all()
+            self._opened.close()
+            self._open = 0
+        return chunks
 
     def close(self) -> None:
         """Send what is left, and wait until all has arrived."""
+        self._send_all()
+
+    def _send_all(self) -> None:
         if self._filling is not None:
             self._send(self._filling)
+            self._filling = None
         self._flight.finish()
 
     def _file(self, reader: Reader, size: int, marks: Sequence[Mark]) -> Sequence[Chunk]:
@@ -175,7 +179,7 @@ class _Packing:
 
         most = min(self._chunk, rest)
         filling = self._room(most)
-        with memoryview(filling.buffer) as whole, whole[filling.length :][:most] as room:
+        with filling.room(most, refers=self._refers) as room:
             reader.read_into(at, room)
             if most >= MIN_HOLE and _is_zero(room):
                 _add_hole(chunks, most)
@@ -187,8 +191,7 @@ class _Packing:
                 if found is not None:
                     length = found
                     digest = blake3(room[:length]).hexdigest()
-            head = bytes(room[:HEAD])[:length]
-        chunks.append(self._placed(filling, digest, length, head))
+            chunks.append(self._placed(filling, digest, room[:length], reader, at))
         trail.passed(digest)
         return length
 
@@ -209,21 +212,21 @@ class _Packing:
 
     def _add_chunk(self, chunks: list[Chunk], reader: Reader, at: int, length: int) -> None:
         filling = self._room(length)
-        with memoryview(filling.buffer) as whole, whole[filling.length :][:length] as room:
+        with filling.room(length, refers=self._refers) as room:
             reader.read_into(at, room)
             if length >= MIN_HOLE and _is_zero(room):
                 _add_hole(chunks, length)
                 return
-            digest, head = blake3(room).hexdigest(), bytes(room[:HEAD])
-        chunks.append(self._placed(filling, digest, length, head))
+            chunks.append(self._placed(filling, blake3(room).hexdigest(), room, reader, at))
 
-    def _placed(self, filling: _Filling, digest: str, length: int, head: bytes) -> Chunk:
-        """Where what has just been read into the pack stands: where it stood before, or there."""
-        chunk = self._places.get(digest)
-        if chunk is None:
-            place = self._held_place(digest) or self._keep(filling, digest, length)
-            chunk = self._places[digest] = Chunk(*place, length, digest, head)
-        return chunk
+    def _placed(self, filling: Filling, digest: str, room: memoryview, reader: Reader, at: int) -> Chunk:
+        """Where what has just been read into the room stands: where it stood before, or in this pack."""
+        with room:
+            chunk = self._places.get(digest)
+            if chunk is None:
+                place = self._held_place(digest) or self._keep(filling, digest, room, reader, at)
+                chunk = self._places[digest] = Chunk(*place, len(room), digest, bytes(room[:HEAD]))
+            return chunk
 
     def _held_place(self, digest: str) -> tuple[int, int] | None:
         held = self._held.chunks.get(digest)
@@ -234,46 +237,33 @@ class _Packing:
             index = self._indexes[held.pack.name] = self._begin(held.pack)
         return index, held.offset
 
-    def _keep(self, filling: _Filling, digest: str, length: int) -> tuple[int, int]:
+    def _keep(self, filling: Filling, digest: str, room: memoryview, reader: Reader, at: int) -> tuple[int, int]:
         if filling.index is None:
             filling.index = self._begin(_UNNAMED)
-        place = filling.index, filling.length
-        filling.length += length
-        filling.digests.update(bytes.fromhex(digest))
-        return place
+        part = reader.part(at, len(room)) if filling.in_place(refers=self._refers) else None
+        self._referred = self._referred or part is not None
+        return filling.index, filling.keep(room, digest, part)
 
     def _begin(self, pack: Pack) -> int:
         self.packs.append(pack)
         return len(self.packs) - 1
 
-    def _room(self, length: int) -> _Filling:
+    def _room(self, length: int) -> Filling:
         """The pack that is being filled; a new one, if this has no room for so much."""
         filling = self._filling
-        if filling is not None and len(filling.buffer) - filling.length >= length:
+        if filling is not None and filling.has_room(length):
             return filling
         if filling is not None:
             self._send(filling)
-        self._filling = filling = _Filling(self._flight.buffer())
+        self._filling = filling = self._flight.filling()
         return filling
 
-    def _send(self, filling: _Filling) -> None:
+    def _send(self, filling: Filling) -> None:
         if filling.index is None:
             return
         name = keys.object_name(*self._upload, filling.digests.hexdigest())
         self.packs[filling.index] = Pack(name, filling.length)
-        self._flight.send(name, filling.buffer, filling.length)
-
-
-@dataclasses.dataclass
-class _Filling:
-    """A pack that isn't full yet."""
-
-    buffer: Buffer
-    length: int = 0
-    index: int | None = None
-    """Its place in the list of packs, once something is in it."""
-    digests: blake3 = dataclasses.field(default_factory=blake3)
-    """Hash of the hashes of its chunks: it tells packs of one upload apart, without hashing every byte again."""
+        self._flight.send(name, filling)
 
 
 _UNNAMED: Final = Pack("", 0)
@@ -299,81 +289,3 @@ def _add_hole(chunks: list[Chunk], length: int) -> None:
         chunks[-1] = Chunk.hole(chunks[-1].length + length)
     elif length:
         chunks.append(Chunk.hole(length))
-
-
-class _GivenUpError(Exception):
-    """Ends a thread whose pack nobody wants any more."""
-
-
-class _Flight:
-    """The packs on their way, and the memory for all: for use in a `with`, whose end waits for them."""
-
-    def __init__(self, calls: Calls, sizes: Sizes, chunk: int) -> None:
-        most = max(1, min(width.most_at(calls.backend), sizes.memory // chunk - 1))
-        self._width = Width(calls.seams.clock, min(_START, most), most)
-        self._calls = calls.beside(self._check, self._width.throttled, lambda: self._width.now)
-        self._clock, self._sizes = calls.seams.clock, sizes
-        self._buffers = Buffers(sizes.memory)
-        self._pool = calls.seams.pool(most, "waypost-pack")
-        self._flying: dict[Future[float], int] = {}
-        self._given_up = False
-        self._progress = current()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, kind: object, error: object, trace: object) -> None:
-        self._given_up = kind is not None
-        self._pool.shutdown()
-        self._buffers.close()  # else it would wait for the garbage collector, for `_calls` leads back here
-
-    def buffer(self) -> Buffer:
-        """An empty pack; waits until there is memory for it. Raises what sending the others raises, StorageError."""
-        patience = self._calls.patience(self._sizes.memory)
-        while True:
-            size = min(self._sizes.pack, self._sizes.memory // (self._width.now + 1))
-            if (buffer := self._buffers.take(size)) is not None:
-                return buffer
-            if self._flying:
-                self._land()
-            elif not patience.pause():
-                raise StorageError(
-                    "write a pack to",
-                    self._calls.backend.uri,
-                    f"requests that were given up still hold all the memory for packs ({patience.spent})",
-                )
-
-    def send(self, name: str, buffer: Buffer, length: int) -> None:
-        """Send a pack beside the caller. Raises what sending the others raises."""
-        while len(self._flying) >= self._width.now:
-            self._land()
-        self._flying[self._pool.submit(self._put, name, buffer, length)] = length
-
-    def finish(self) -> None:
-        """Wait until all has arrived. Raises what sending raises."""
-        while self._flying:
-            self._land()
-
-    def _land(self) -> None:
-        """Wait until one has arrived, or a while."""
-        for future in wait(self._flying, EVERY / 2, FIRST_COMPLETED).done:
-            length = self._flying.pop(future)
-            if future.result() >= _SLOW:
-                self._width.landed(length)
-            if self._progress is not None:
-                self._progress.add(length)
-        if self._progress is not None:
-            self._progress.tell()
-
-    def _put(self, name: str, buffer: Buffer, length: int) -> float:
-        """Returns the seconds it took."""
-        began = self._clock()
-        view = memoryview(buffer)[:length]
-        self._calls.put("write a pack to", keys.PACKS + name, view)
-        del view
-        self._buffers.give_back(buffer)
-        return self._clock() - began
-
-    def _check(self) -> None:
-        if self._given_up:
-            raise _GivenUpError

@@ -17,6 +17,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import Final, Protocol
 
+from waypost.backends.protocol import FilePart
 from waypost.errors import ConfigurationError, SupersededError
 from waypost.store import tree
 from waypost.store.keys import MAX_CHUNK, MIB
@@ -64,6 +65,9 @@ class Reader(Protocol):
 
     def read_into(self, at: int, room: memoryview) -> None:
         """Fill `room` with what stands from `at` on. Raises OSError, also where the file has become too short."""
+
+    def part(self, at: int, length: int) -> FilePart | None:
+        """Where so much of it stands in a file that is open as long as this is; None where it doesn't."""
 
 
 @dataclasses.dataclass
@@ -197,6 +201,9 @@ class _Pieces:
             room[: len(part)] = part
             at, room, index = at + len(part), room[len(part) :], index + 1
 
+    def part(self, at: int, length: int) -> None:
+        """In no file."""
+
 
 def _joined(ranges: Sequence[tuple[int, int]]) -> Iterator[tuple[int, int]]:
     """The same, with those that touch as one."""
@@ -226,6 +233,9 @@ class _Shared:
                 raise OSError(errno.EIO, "shared memory that holds a save has become too short")
             at, room = at + done, room[done:]
 
+    def part(self, at: int, length: int) -> FilePart:
+        return FilePart(self._place.descriptor, self._place.offset + at, length, b"shared memory")
+
 
 class _OpenFile:
     """A file on a disk."""
@@ -242,6 +252,9 @@ class _OpenFile:
             if not count:
                 raise changed(self._path)
             at, room = at + count, room[count:]
+
+    def part(self, at: int, length: int) -> FilePart:
+        return FilePart(self._descriptor, at, length, self._path)
 
 
 def written(descriptor: int, size: int) -> Iterator[tuple[int, int]]:

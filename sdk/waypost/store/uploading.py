@@ -21,10 +21,11 @@ from waypost.store.entries import ManifestObject
 from waypost.store.keys import Upload
 from waypost.store.known import Known, Saved, trails_of, worth_naming
 from waypost.store.manifest import Chunk, Manifest, Pack
-from waypost.store.packing import SIZES, Held, Sizes, Stock, pack_content
+from waypost.store.packing import Held, Stock, pack_content
 from waypost.store.progress import moving
 from waypost.store.sequences import Sequences
 from waypost.store.settled import Identity, Settled
+from waypost.store.sizes import SIZES, Sizes
 from waypost.store.sources import Content, Hole
 from waypost.store.trails import Mark
 

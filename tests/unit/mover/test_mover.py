@@ -32,9 +32,10 @@ from waypost.store import copying, keys, sources
 from waypost.store.calls import Budget, Calls
 from waypost.store.keys import MIB
 from waypost.store.manifest import Manifest
-from waypost.store.packing import Sizes, pack_content
+from waypost.store.packing import pack_content
 from waypost.store.progress import moving
 from waypost.store.seams import Seams
+from waypost.store.sizes import Sizes
 from waypost.store.urgency import Urgency
 
 UPLOAD = (7, 3)

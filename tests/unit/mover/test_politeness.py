@@ -22,7 +22,7 @@ from waypost.mover.keeper import Mover
 from waypost.mover.politeness import Manners
 from waypost.store import sources
 from waypost.store.calls import Calls
-from waypost.store.packing import SIZES
+from waypost.store.sizes import SIZES
 from waypost.store.seams import Seams
 from waypost.store.urgency import Urgency
 

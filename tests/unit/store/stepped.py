@@ -36,12 +36,12 @@ from waypost.store.handle import WritingHandle
 from waypost.store.incoming import Piece
 from waypost.store.info import CheckpointInfo
 from waypost.store.manifest import Manifest
-from waypost.store.packing import SIZES, Sizes
 from waypost.store.reading import Reading
 from waypost.store.resuming import BASE, Resuming, Which
 from waypost.store.retention import Retention
 from waypost.store.saver import Job
 from waypost.store.seams import InTurn, Seams
+from waypost.store.sizes import SIZES, Sizes
 from waypost.store.sources import Source, look
 from waypost.store.start import IssuedFences, Writer
 from waypost.store.start_point import StartPoint

@@ -18,7 +18,7 @@ from tests.unit.store.stepped import Process, SteppedBackend
 from waypost.checkpoints import Checkpoints
 from waypost.context import STAGING_PREFIX
 from waypost.errors import ConfigurationError, CorruptCheckpointError, StorageError
-from waypost.store import copying, packing, placing, sources, tree
+from waypost.store import copying, placing, sizes, sources, tree
 from waypost.store.tree import Kind
 
 
@@ -78,7 +78,7 @@ def test_any_folder_comes_back_as_it_was(
 
 
 def test_files_larger_than_packs_and_many_small_ones_come_back(tmp_path: Path) -> None:
-    process = Process(SteppedBackend(), sizes=packing.Sizes(pack=5000))
+    process = Process(SteppedBackend(), sizes=sizes.Sizes(pack=5000))
     source = tmp_path / "source"
     (source / "small").mkdir(parents=True)
     (source / "large").write_bytes(os.urandom(200_000))

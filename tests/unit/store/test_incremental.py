@@ -15,9 +15,9 @@ from waypost.store.entries import Checkpoint, Prune
 from waypost.store.keys import KIB, MIB
 from waypost.store.known import Known, Saved, trails_of, worth_naming
 from waypost.store.manifest import Chunk, Manifest, Pack
-from waypost.store.packing import Sizes
 from waypost.store.retention import Retention
 from waypost.store.sequences import Sequences
+from waypost.store.sizes import Sizes
 from waypost.store.tree import Kind, Node
 
 SIZES = Sizes(inline=100, pack=1000)

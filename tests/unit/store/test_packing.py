@@ -13,17 +13,20 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from blake3 import blake3
 
 from tests.unit.store.stepped import BUDGET, SteppedBackend, World, lose_answer, refuse
 from waypost.backends.protocol import BackendError, ThrottledError, UnreachableError
 from waypost.errors import StorageError
-from waypost.store import keys, packing
+from waypost.store import keys, sending
 from waypost.store.buffers import Buffers
 from waypost.store.calls import Budget, Calls
+from waypost.store.filling import Filling
 from waypost.store.keys import MIB
 from waypost.store.manifest import Manifest
-from waypost.store.packing import Sizes, pack_content
+from waypost.store.packing import pack_content
 from waypost.store.seams import Seams
+from waypost.store.sizes import Sizes
 from waypost.store.sources import Content, look
 from waypost.store.tree import Kind, Node
 from waypost.store.waiting import inline
@@ -193,6 +196,12 @@ def test_an_answer_that_gets_lost_costs_another_try_and_a_refusal_the_save(
         assert unpacked(backend, pack_content(content_of(data), calls, UPLOAD, Sizes(pack=1000))) == [data]
 
 
+def fill(filling: Filling, data: bytes) -> None:
+    with filling.room(len(data), refers=False) as room:
+        room[:] = data
+        filling.keep(room, blake3(data).hexdigest(), None)
+
+
 def test_slow_down_halves_how_many_are_sent_at_once() -> None:
     def end(key: str, tries: int) -> None:
         if key == keys.PACKS + "0" and tries == 1:
@@ -201,12 +210,12 @@ def test_slow_down_halves_how_many_are_sent_at_once() -> None:
     backend = Slow(0.02, end)
     seams = dataclasses.replace(Seams(), in_time=inline, sleep=lambda seconds: None)
     data = os.urandom(20_000)
-    flight = packing._Flight(Calls(backend, seams, BUDGET), Sizes(pack=1000), 1000)
+    flight = sending.Flight(Calls(backend, seams, BUDGET), Sizes(pack=1000), 1000)
     assert flight._width.now == 2
     for number in range(6):
-        buffer = flight.buffer()
-        buffer[:] = data[number * 1000 :][:1000]
-        flight.send(f"{number}", buffer, 1000)
+        filling = flight.filling()
+        fill(filling, data[number * 1000 :][:1000])
+        flight.send(f"{number}", filling)
     flight.finish()
     assert flight._width.now == 1
 
@@ -214,13 +223,14 @@ def test_slow_down_halves_how_many_are_sent_at_once() -> None:
 def test_where_each_connection_is_slow_many_packs_are_sent_at_once_and_they_get_smaller() -> None:
     """A place that gives each request 100 bytes a second, however many there are."""
     backend, world = SteppedBackend(), World()
-    flight = packing._Flight(Calls(backend, world.seams(), BUDGET), Sizes(pack=1000, memory=3000), 10)
+    flight = sending.Flight(Calls(backend, world.seams(), BUDGET), Sizes(pack=1000, memory=3000), 10)
     lengths: list[int] = []
     backend.before = lambda operation, key: world.sleep(lengths[-1] / 100 / flight._width.now)
     for number in range(400):
-        buffer = flight.buffer()
-        lengths.append(len(buffer))
-        flight.send(f"{number}", buffer, len(buffer))
+        filling = flight.filling()
+        lengths.append(filling.size)
+        fill(filling, bytes(filling.size))
+        flight.send(f"{number}", filling)
     flight.finish()
     assert lengths[0] == 1000
     assert min(lengths) == 3000 // 17

@@ -10,9 +10,9 @@ from tests.unit.store.pruned import ONE, TWO, checkpoint, live, put, requests
 from tests.unit.store.stepped import Process, SteppedBackend, large, read, refuse
 from waypost.store import keys
 from waypost.store.entries import Pin, Prune
-from waypost.store.packing import Sizes
 from waypost.store.retention import BATCH, KeepEvery, Retention
 from waypost.store.sequences import NOTHING, Sequences
+from waypost.store.sizes import Sizes
 
 
 @pytest.fixture

@@ -15,8 +15,8 @@ from tests.unit.store.stepped import Process, SteppedBackend
 from tests.unit.store.test_incremental import data, sent
 from waypost.checkpoints import Checkpoints
 from waypost.store import packing, settled
-from waypost.store.packing import Sizes
 from waypost.store.settled import SETTLES_AFTER, Settled
+from waypost.store.sizes import Sizes
 from waypost.store.sources import Content, look
 
 SIZES = Sizes(inline=100, pack=1000)

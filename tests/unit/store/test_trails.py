@@ -26,7 +26,8 @@ from waypost.store.entries import Checkpoint
 from waypost.store.keys import KIB, MIB
 from waypost.store.known import trails_of, worth_naming
 from waypost.store.manifest import Manifest, Pack
-from waypost.store.packing import Held, Sizes, Stock, pack_content
+from waypost.store.packing import Held, Stock, pack_content
+from waypost.store.sizes import Sizes
 from waypost.store.trails import Mark, Patience, Trail, followable
 
 Arrays = list[bytes]

@@ -1,0 +1,137 @@
+"""Packs on their way to the store, several at once, and the memory for all of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, wait
+from typing import Any, Final, Self
+
+from waypost.backends.parts import changed, pieces_of
+from waypost.backends.protocol import Direct, FilePart, Part
+from waypost.errors import StorageError
+from waypost.store import keys, width
+from waypost.store.buffers import Buffer, Buffers
+from waypost.store.calls import Calls
+from waypost.store.filling import Filling
+from waypost.store.progress import EVERY, current
+from waypost.store.sizes import Sizes
+from waypost.store.width import Width
+
+_START: Final = 2
+"""Packs sent at once: while one is answered the other is on its way, and that fills a fast line."""
+_SLOW: Final = 0.25
+"""Seconds over one pack that are worth finding out whether more at once go faster."""
+
+
+_DOING: Final = "write a pack to"
+
+
+class _GivenUpError(Exception):
+    """Ends a thread whose pack nobody wants any more."""
+
+
+class Flight:
+    """The packs on their way, and the memory for all: for use in a `with`, whose end waits for them."""
+
+    def __init__(self, calls: Calls, sizes: Sizes, chunk: int) -> None:
+        most = max(1, min(width.most_at(calls.backend), sizes.memory // chunk - 1))
+        self._width = Width(calls.seams.clock, min(_START, most), most)
+        self._direct = _direct(calls.backend)
+        self._scratch = memoryview(bytearray(chunk)) if self._direct is not None else None
+        self._calls = calls.beside(self._check, self._width.throttled, lambda: self._width.now)
+        self._clock, self._sizes = calls.seams.clock, sizes
+        self._buffers = Buffers(sizes.memory)
+        self._pool = calls.seams.pool(most, "waypost-pack")
+        self._flying: dict[Future[float], int] = {}
+        self._given_up = False
+        self._progress = current()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: object, error: object, trace: object) -> None:
+        self._given_up = kind is not None
+        self._pool.shutdown()
+        self._buffers.close()  # else it would wait for the garbage collector, for `_calls` leads back here
+
+    def filling(self) -> Filling:
+        """An empty pack; waits until there is memory for it. Raises what sending the others raises, StorageError."""
+        if self._direct is not None and self._direct.takes_parts():
+            return Filling(self._size(), lambda size: self._buffer(lambda: size), self._direct, self._scratch)
+        buffer = self._buffer(self._size)
+        return Filling(len(buffer), lambda _: buffer)
+
+    def _size(self) -> int:
+        return min(self._sizes.pack, self._sizes.memory // (self._width.now + 1))
+
+    def _buffer(self, size: Callable[[], int]) -> Buffer:
+        patience = self._calls.patience(self._sizes.memory)
+        while (buffer := self._buffers.take(size())) is None:
+            if self._flying:
+                self._land()
+            elif not patience.pause():
+                raise StorageError(
+                    _DOING,
+                    self._calls.backend.uri,
+                    f"requests that were given up still hold all the memory for packs ({patience.spent})",
+                )
+        return buffer
+
+    def send(self, name: str, filling: Filling) -> None:
+        """Send a pack beside the caller. Raises what sending the others raises."""
+        while len(self._flying) >= self._width.now:
+            self._land()
+        self._flying[self._pool.submit(self._put, name, filling)] = filling.length
+
+    def finish(self) -> None:
+        """Wait until all has arrived. Raises what sending raises."""
+        while self._flying:
+            self._land()
+
+    def _land(self) -> None:
+        """Wait until one has arrived, or a while."""
+        for future in wait(self._flying, EVERY / 2, FIRST_COMPLETED).done:
+            length = self._flying.pop(future)
+            if future.result() >= _SLOW:
+                self._width.landed(length)
+            if self._progress is not None:
+                self._progress.add(length)
+        if self._progress is not None:
+            self._progress.tell()
+
+    def _put(self, name: str, filling: Filling) -> float:
+        """Returns the seconds it took."""
+        began, key = self._clock(), keys.PACKS + name
+        parts = filling.parts()
+        if filling.refers:
+            if not self._calls.put_parts(_DOING, key, parts, filling.checksum):
+                self._calls.put(_DOING, key, self._read(parts, filling))
+        elif parts:
+            assert len(parts) == 1
+            assert isinstance(parts[0], memoryview)
+            self._calls.put(_DOING, key, parts[0])
+        del parts
+        if filling.buffer is not None:
+            self._buffers.give_back(filling.buffer)
+        return self._clock() - began
+
+    def _read(self, parts: Sequence[Part], filling: Filling) -> bytes:
+        """All of a pack that can't be sent from the files where it stands, if that still is what was hashed."""
+        assert self._direct is not None
+        whole, checksum = bytearray(), 0
+        for piece in pieces_of(parts):
+            whole += piece
+            checksum = self._direct.checksum(piece, checksum)
+        if checksum != filling.checksum:
+            raise changed(next(part.path for part in parts if isinstance(part, FilePart)))
+        return bytes(whole)
+
+    def _check(self) -> None:
+        if self._given_up:
+            raise _GivenUpError
+
+
+def _direct(backend: Any) -> Direct | None:
+    """The backend as one that takes parts of files, if it is one."""
+    found: Direct | None = backend if hasattr(backend, "takes_parts") else None
+    return found
