@@ -23,6 +23,7 @@ import stat
 from collections.abc import Iterator
 from typing import BinaryIO, Final
 
+from waypost.backends.held import Held
 from waypost.backends.protocol import (
     PIECE,
     AbsentError,
@@ -194,37 +195,38 @@ class FileBackend:
         if not self._tidy:
             self._tidy = True
             _remove_leftovers(folder)
-        path, descriptor = _locked_file(folder)
+        path, held = _locked_file(folder)
         try:
             view, done = memoryview(data), 0
             while done < len(view):
-                done += os.write(descriptor, view[done:])
-            os.fsync(descriptor)
+                done += os.write(held.descriptor, view[done:])
+            os.fsync(held.descriptor)
             yield path
         finally:
-            with contextlib.suppress(OSError):  # moved away, or left to `_remove_leftovers`
-                os.unlink(path)
-            os.close(descriptor)
+            if held.is_ours():
+                with contextlib.suppress(OSError):  # moved away, or left to `_remove_leftovers`
+                    os.unlink(path)
+            held.close()
 
 
-def _locked_file(folder: bytes) -> tuple[bytes, int]:
-    """A new file and its descriptor, locked, so that nobody takes it for the leftover of a dead writer.
+def _locked_file(folder: bytes) -> tuple[bytes, Held]:
+    """A new file, open and locked, so that nobody takes it for the leftover of a dead writer.
 
     Between its creation and its lock somebody may do just that: then it is left to him, and another one is made.
     """
     while True:
         path = os.path.join(folder, secrets.token_hex(16).encode("ascii"))
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
+        held = Held(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666))
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            taken = os.fstat(descriptor).st_nlink == 0
+            fcntl.flock(held.descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            taken = os.fstat(held.descriptor).st_nlink == 0
         except BlockingIOError:
             taken = True
         except OSError:  # no locks here: then leftovers of killed processes stay
             taken = False
         if not taken:
-            return path, descriptor
-        os.close(descriptor)
+            return path, held
+        held.close()
 
 
 def _remove_leftovers(folder: bytes) -> None:

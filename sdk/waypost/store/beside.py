@@ -15,6 +15,8 @@ import tempfile
 from collections.abc import Iterator
 from typing import Final
 
+from waypost.backends.held import Held
+
 MARK: Final = b".waypost-private"
 """An empty file in each of these folders. It is removed last, so that a half removed one is still known."""
 
@@ -27,13 +29,13 @@ class Private:
         while True:
             self.path = tempfile.mkdtemp(prefix=prefix, dir=parent)
             with contextlib.suppress(FileNotFoundError):  # before it was locked, another save took it for a dead one's
-                self._lock = _opened(self.path)
+                self._lock = Held(_opened(self.path))
                 try:
-                    fcntl.flock(self._lock, fcntl.LOCK_EX)
+                    fcntl.flock(self._lock.descriptor, fcntl.LOCK_EX)
                     os.stat(self.path)
                     os.close(os.open(self.at(MARK), os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
                 except BaseException:
-                    os.close(self._lock)
+                    self._lock.close()
                     raise
                 return
 
@@ -42,15 +44,14 @@ class Private:
         return os.path.join(self.path, name)
 
     def remove(self) -> None:
-        """With all that is in it."""
-        _remove(self.path)
-        self.let_go()
+        """With all that is in it. In a forked child: nothing, for its parent goes on with it."""
+        if self._lock.is_ours():
+            _remove(self.path)
+            self.let_go()
 
     def let_go(self) -> None:
         """Leave it as it is, to whoever removes what nobody uses."""
-        lock, self._lock = self._lock, -1
-        if lock >= 0:
-            os.close(lock)
+        self._lock.close()
 
 
 def private_folder(parent: bytes, prefix: bytes) -> Private | None:

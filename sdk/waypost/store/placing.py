@@ -22,6 +22,7 @@ import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from typing import Final
 
+from waypost.backends.held import Held
 from waypost.errors import ConfigurationError, StorageError
 from waypost.store import tree
 from waypost.store.incoming import Take
@@ -200,15 +201,17 @@ def _require_room(where: str, size: int) -> None:
 def _scratch(where: str, prefix: str) -> Iterator[str]:
     """A private folder, locked while it is in use, so that a later restore can tell it from a dead one's."""
     path = tempfile.mkdtemp(prefix=prefix, dir=where)
+    process = os.getpid()
     try:
-        lock = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        lock = Held(os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC))
         try:
-            fcntl.flock(lock, fcntl.LOCK_EX)
+            fcntl.flock(lock.descriptor, fcntl.LOCK_EX)
             yield path
         finally:
-            os.close(lock)
+            lock.close()
     finally:
-        _remove(path)
+        if os.getpid() == process:  # what a forked child leaves is its parent's, who goes on with it
+            _remove(path)
 
 
 def _remove_leftovers(where: str, prefix: str) -> None:
