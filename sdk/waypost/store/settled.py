@@ -60,14 +60,10 @@ class Settled:
                 identity = _look(place, node)
                 if identity is not None and max(identity.mtime_ns, identity.ctime_ns) + SETTLES_AFTER < now:
                     found[index] = identity
-        if not found:
-            return {}
-        devices, mapped = self._devices(), set(self._mapped())
-        return {
-            index: identity
-            for index, identity in found.items()
-            if identity.device in devices and (identity.device, identity.inode) not in mapped
-        }
+        devices = self._devices() if found else ()
+        told = {index: identity for index, identity in found.items() if identity.device in devices}
+        mapped = set(self._mapped()) if told else ()  # every process is looked at
+        return {index: one for index, one in told.items() if (one.device, one.inode) not in mapped}
 
     def _devices(self) -> frozenset[int]:
         """Where a write is always told of."""
