@@ -20,7 +20,7 @@ UNFINISHED: Final = ".tmp/"
 """Where file systems hold what gets its name once it is whole; no part of the store's format."""
 PROBE: Final = "probe/"
 """Where throw-away keys are put that tell what the place can do."""
-PIECE: Final = 512 * 1024
+PIECE: Final = 1024 * 1024
 """Bytes read at a time, where that can be chosen: who takes them finds them in the processor's cache still."""
 Take = Callable[[memoryview], None]
 """Gets the bytes of an object as they come in."""

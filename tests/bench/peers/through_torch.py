@@ -151,29 +151,54 @@ _SAVES = {
 
 def back(what: str, source: str, path: str, mebibytes: int) -> None:
     into = {name: torch.zeros_like(tensor) for name, tensor in tensors(mebibytes).items()}
+    restore = _BACK[what](source, path)
     with timed():
-        match what:
-            case "waypost":
-                from waypost import Checkpoints
+        restore(into)
 
-                checkpoints: Any = Checkpoints(source, attempt=None)
-                with checkpoints:
-                    checkpoints.restore_state(into={"model": into})
-                return
-            case "s3fs":
-                import s3fs
 
-                s3fs.S3FileSystem(endpoint_url=os.environ["AWS_ENDPOINT_URL"]).get(source, path)
-                loaded = torch.load(path)
-            case "obstore":
-                import obstore
-                from obstore.store import S3Store
+def _back_by_waypost(source: str, _: str) -> Callable[[dict[str, Any]], None]:
+    from waypost import Checkpoints
 
-                bucket, _, key = source.partition("/")
-                content = obstore.get(S3Store(bucket, client_options={"allow_http": True}), key).bytes()
-                loaded = torch.load(io.BytesIO(content))
-        for name, tensor in loaded["model"].items():
-            into[name].copy_(tensor)
+    checkpoints: Any = Checkpoints(source, attempt=None)
+
+    def restore(into: dict[str, Any]) -> None:
+        checkpoints.restore_state(into={"model": into})
+
+    return restore
+
+
+def _back_by_s3fs(source: str, path: str) -> Callable[[dict[str, Any]], None]:
+    import s3fs
+
+    system = s3fs.S3FileSystem(endpoint_url=os.environ["AWS_ENDPOINT_URL"])
+    system.connect()
+
+    def restore(into: dict[str, Any]) -> None:
+        system.get(source, path)
+        _copy_into(into, torch.load(path))
+
+    return restore
+
+
+def _back_by_obstore(source: str, _: str) -> Callable[[dict[str, Any]], None]:
+    import obstore
+    from obstore.store import S3Store
+
+    bucket, _, key = source.partition("/")
+    store = S3Store(bucket, client_options={"allow_http": True})
+
+    def restore(into: dict[str, Any]) -> None:
+        _copy_into(into, torch.load(io.BytesIO(obstore.get(store, key).bytes())))
+
+    return restore
+
+
+def _copy_into(into: dict[str, Any], loaded: dict[str, Any]) -> None:
+    for name, tensor in loaded["model"].items():
+        into[name].copy_(tensor)
+
+
+_BACK = {"waypost": _back_by_waypost, "s3fs": _back_by_s3fs, "obstore": _back_by_obstore}
 
 
 def put_state(uri: str, mebibytes: int) -> None:
