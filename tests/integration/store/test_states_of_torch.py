@@ -35,3 +35,22 @@ def test_tensors_of_every_kind_come_back(python: str, tmp_path: Path) -> None:
 
 def test_the_example_with_torch_goes_on_where_it_ended(python: str, tmp_path: Path) -> None:
     assert run_twice(example("torch-run"), "torch-run", tmp_path, python) == [5, 4, 3, 2, 1, 0]
+
+
+def test_a_file_of_torch_save_is_mapped_once_it_is_restored(python: str, tmp_path: Path) -> None:
+    program = """
+import sys, torch
+from pathlib import Path
+from waypost import Checkpoints
+
+folder = Path(sys.argv[1])
+weights = torch.randn(1 << 20)
+torch.save({"weights": weights}, folder / "state.pt")
+with Checkpoints(f"file://{folder}/store", attempt=1) as checkpoints:
+    checkpoints.save(folder / "state.pt", wait=True)
+    checkpoints.restore(folder / "restored")
+mapped = torch.load(folder / "restored" / "state.pt", mmap=True)["weights"]
+assert torch.equal(mapped, weights)
+assert "restored/state.pt" in Path("/proc/self/maps").read_text()
+"""
+    subprocess.run([python, "-c", program, str(tmp_path)], check=True, timeout=100)
