@@ -27,7 +27,8 @@ LOST_AND_FOUND: Final = b"lost+found"
 """The file system's own folder in the root of a volume: neither saved nor taken for content."""
 
 SNAPSHOTS: Final = b".waypost-snapshot-"
-"""Names of the folders that saves under way have beside their sources: never content."""
+GIVEN: Final = b".waypost-given-"
+"""Names of what saves under way have beside their sources: never content."""
 
 
 class Kind(enum.StrEnum):
@@ -63,7 +64,7 @@ def scan(root: bytes) -> list[Node]:
         for item in found:
             if item.name == LOST_AND_FOUND and not below and os.path.ismount(root):
                 continue
-            if item.name.startswith(SNAPSHOTS):
+            if item.name.startswith((SNAPSHOTS, GIVEN)):
                 continue
             node = _node(root, os.path.join(below, item.name), item.stat(follow_symlinks=False))
             nodes.append(node)
