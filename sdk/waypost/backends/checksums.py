@@ -8,10 +8,16 @@ signature makes any server check.
 One who was right may be wrong later: servers are replaced, and one address may be several servers. Hence connections of
 their own for the three bodies, and no belief that outlasts some minutes or is kept anywhere. While nobody knows, and
 while it is being asked, which no pack waits for, packs are signed.
+
+A program that ends has the question end, too: no further request is made, and the one under way gets two seconds. What
+it leaves under `probe/` then, as one that was killed does, is named as if it were of an older writer than any, and is
+collected with what those have left. Taken away in the midst, it makes the server one that isn't believed, for a while.
 """
 
 from __future__ import annotations
 
+import atexit
+import os
 import threading
 import time
 from collections.abc import Callable
@@ -28,9 +34,58 @@ REFUSALS: Final = frozenset({"BadDigest", "XAmzContentChecksumMismatch"})
 DAMAGED_BODIES: Final = 3
 """Of which each has to be refused: if one of two servers behind an address checks nothing, that shows 7 times in 8."""
 
+ENDING_SECONDS: Final = 2.0
+"""How long the program's end waits for a request of the question that is under way."""
 
-def _in_background(work: Callable[[], None]) -> None:
-    threading.Thread(target=work, name="waypost-checksums", daemon=True).start()
+
+class Questions:
+    """Those that are being asked in this process, each in a thread of its own, until the program ends."""
+
+    def __init__(self) -> None:
+        self._threads: set[threading.Thread] = set()
+        self._ending = False
+
+    def ask(self, work: Callable[[], None]) -> None:
+        """Have it done beside the caller. Raises RuntimeError where no thread may start, as at the program's end."""
+        if self._ending:
+            raise RuntimeError("the program is ending")
+
+        def run() -> None:
+            try:
+                work()
+            finally:
+                self._threads.discard(threading.current_thread())
+
+        thread = threading.Thread(target=run, name="waypost-checksums", daemon=True)
+        self._threads.add(thread)
+        try:
+            thread.start()
+        except RuntimeError:
+            self._threads.discard(thread)
+            raise
+
+    def are_over(self) -> bool:
+        """Whether no more requests are to be made."""
+        return self._ending
+
+    def end(self, seconds: float = ENDING_SECONDS) -> None:
+        """From here on none makes another request; returns when all have ended, but within `seconds`.
+
+        Nothing of the storage's native code should be at work while the interpreter is taken down around it.
+        """
+        self._ending = True
+        limit = time.monotonic() + seconds
+        for thread in list(self._threads):
+            thread.join(max(0.0, limit - time.monotonic()))
+
+    def forget(self) -> None:
+        """In a forked child: the threads stayed with the parent."""
+        self._threads.clear()
+
+
+questions: Final = Questions()
+os.register_at_fork(after_in_child=questions.forget)
+atexit.register(questions.end)
 
 
 class Belief:
@@ -40,7 +95,7 @@ class Belief:
         self,
         ask: Callable[[], bool],
         clock: Callable[[], float] = time.monotonic,
-        spawn: Callable[[Callable[[], None]], None] = _in_background,
+        spawn: Callable[[Callable[[], None]], None] = questions.ask,
     ) -> None:
         """`ask` finds out, and raises nothing; `spawn` has it done beside the caller, RuntimeError where none can."""
         self._ask, self._clock, self._spawn = ask, clock, spawn

@@ -19,7 +19,7 @@ from typing import Final, Protocol
 UNFINISHED: Final = ".tmp/"
 """Where file systems hold what gets its name once it is whole; no part of the store's format."""
 PROBE: Final = "probe/"
-"""Where throw-away keys are put that tell what the place can do."""
+"""Where throw-away keys are put that tell what the place can do, each named as a pack is."""
 PIECE: Final = 1024 * 1024
 """Bytes read at a time, where that can be chosen: who takes them finds them in the processor's cache still."""
 Take = Callable[[memoryview], None]
@@ -30,6 +30,14 @@ _UNFINISHED_KEY: Final = re.compile(r"\.tmp/[0-9a-f]{16,32}", re.ASCII)
 def is_unfinished(key: str) -> bool:
     """Whether this is what a writer, perhaps a dead one, has written of a file so far."""
     return _UNFINISHED_KEY.fullmatch(key) is not None
+
+
+def throw_away_key(fence: int, number: int, digits: str) -> str:
+    """A key to try the place with, of at most 64 hexadecimal digits, all its user's own.
+
+    Its user removes it; where that one is killed, the holder of a higher fence does, with what else is left over.
+    """
+    return f"{PROBE}{fence:020d}-{number}-{digits:0>64}"
 
 
 class BackendError(Exception):

@@ -40,6 +40,7 @@ def delete_store(calls: Calls) -> Deleted | None:
         return None
     fence = store_format.journal_of(mode, calls).end()
     packs = sum(_delete(calls, folder) for folder in (keys.PACKS, keys.MANIFESTS))
+    _delete(calls, keys.PROBE)
     for key in _listed(calls, keys.PARTS):
         if keys.part_fence(key) is not None:
             calls.delete("delete the parts of", key)

@@ -13,7 +13,7 @@ import functools
 import json
 from typing import Final
 
-from waypost.backends.protocol import BackendError, ExistsError, UnreachableError, UnsupportedError
+from waypost.backends.protocol import BackendError, ExistsError, UnreachableError, UnsupportedError, throw_away_key
 from waypost.errors import ConfigurationError, StorageError
 from waypost.log import logger
 from waypost.store import keys
@@ -31,6 +31,10 @@ _RACERS: Final = 8
 _RACES: Final = 3
 _READING: Final = "read format.json of"
 _MORE_LOOKS: Final = 4
+_FIRST_FENCE: Final = 1
+"""What a new store is tried with is named by this, and so is collected by the second attempt at the earliest: as that
+one finds a format.json, whoever is still trying then (paused since before it was written) can't begin the store.
+"""
 
 
 class Mode(enum.StrEnum):
@@ -163,11 +167,11 @@ class _UnsupportedError(Exception):
 
 def _try_out(calls: Calls) -> None:
     nonce = calls.seams.nonce()
-    used = [f"{keys.PROBE}{nonce}-0"]
+    used = [throw_away_key(_FIRST_FENCE, 0, nonce)]
     try:
         _second_put_must_fail(calls, used[0])
         for race in range(1, _RACES + 1):
-            used.append(f"{keys.PROBE}{nonce}-{race}")
+            used.append(throw_away_key(_FIRST_FENCE, race, nonce))
             if _race_has_one_winner(calls, used[-1]):
                 break
         else:

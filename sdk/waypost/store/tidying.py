@@ -91,8 +91,11 @@ class Tidying:
                 return
 
     def _collect_orphans(self, spared: Spared) -> Iterator[None]:
-        """Delete what writers before this fence have uploaded and no live checkpoint names, and their ranks' parts."""
-        for folder in (keys.PACKS, keys.MANIFESTS, keys.PARTS):
+        """Delete what writers before this fence have uploaded and no live checkpoint names.
+
+        So goes what their ranks have said, and what they have tried the place with.
+        """
+        for folder in (keys.PACKS, keys.MANIFESTS, keys.PARTS, keys.PROBE):
             after = ""
             while page := self._calls.list("list what is left over in", folder, after, _PAGE):
                 yield

@@ -22,7 +22,7 @@ LARGE = bytes(range(256)) * 1000
 START = {"GET format.json": 1, "LIST log": 1, "GET log": 1, "PUT log": 1}
 """What a start costs, whatever the history: what the store is, where its log ends, the newest entry, the FENCE."""
 
-LOOK_FOR_ORPHANS = {"LIST packs": 1, "LIST manifests": 1, "LIST parts": 1}
+LOOK_FOR_ORPHANS = {"LIST packs": 1, "LIST manifests": 1, "LIST parts": 1, "LIST probe": 1}
 """Once in an attempt that prunes: one more LIST of a folder that has anything in it."""
 
 

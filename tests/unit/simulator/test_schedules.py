@@ -12,7 +12,7 @@ from tests.simulator.schedule import Schedule
 
 pytestmark = pytest.mark.deep
 
-SCHEDULES = 1700
+SCHEDULES = 2000
 
 
 @pytest.mark.timeout(300)

@@ -2,9 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import http.server
+import os
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
 
-from waypost.backends.checksums import BELIEVED_SECONDS, WORTH_ASKING, Belief, Known
+import pytest
+
+from waypost.backends.checksums import BELIEVED_SECONDS, WORTH_ASKING, Belief, Known, Questions
+from waypost.store import keys
 
 PACK = 25 << 20
 ENOUGH = WORTH_ASKING // PACK + 2
@@ -128,3 +137,103 @@ def test_amazon_is_believed_until_it_refuses() -> None:
     assert amazon.holds_for(PACK)
     amazon.doubt()
     assert not amazon.holds_for(PACK)
+
+
+# --- The program's end ----------------------------------------------------------------------------------------------
+
+
+def test_the_end_waits_for_the_request_under_way_and_lets_none_begin() -> None:
+    questions, begun, answer, over = Questions(), threading.Event(), threading.Event(), list[bool]()
+
+    def ask() -> None:
+        begun.set()
+        assert answer.wait(20)
+        over.append(questions.are_over())
+
+    questions.ask(ask)
+    assert begun.wait(20)
+    threading.Timer(0.1, answer.set).start()
+    questions.end(20)
+    assert over == [True], "it is waited for, and knows"
+    with pytest.raises(RuntimeError):
+        questions.ask(ask)
+
+
+def test_the_end_waits_for_no_server_that_is_silent() -> None:
+    questions, answer = Questions(), threading.Event()
+    questions.ask(lambda: assert_true(answer.wait(20)))
+    started = time.monotonic()
+    questions.end(0.1)
+    assert time.monotonic() - started < 5
+    answer.set()
+
+
+def assert_true(value: bool) -> None:
+    assert value
+
+
+class Slow(http.server.BaseHTTPRequestHandler):
+    """Takes all that is put, but what is put to try it only after a while."""
+
+    protocol_version = "HTTP/1.1"
+    seen: list[str]
+    tried: list[str]
+
+    def do_PUT(self) -> None:
+        self.rfile.read(int(self.headers["content-length"]))
+        if "/probe/" in self.path:
+            self.tried.append(self.path.rpartition("/")[2])
+            time.sleep(0.5)
+        self.answer()
+
+    def do_DELETE(self) -> None:
+        self.answer()
+
+    def do_POST(self) -> None:
+        body = self.rfile.read(int(self.headers["content-length"]))
+        self.path = body.partition(b"<Key>")[2].partition(b"</Key>")[0].decode()
+        self.command = "DELETE"
+        self.answer(b"<DeleteResult/>")
+
+    def answer(self, body: bytes = b"") -> None:
+        self.seen.append(f"{self.command} {'probe' if 'probe/' in self.path else 'pack'}")
+        self.send_response(200)
+        self.send_header("etag", '"x"')
+        self.send_header("content-length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_: object) -> None:
+        """Nothing."""
+
+
+@pytest.fixture
+def slow() -> Iterator[http.server.ThreadingHTTPServer]:
+    Slow.seen, Slow.tried = [], []
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Slow) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield server
+        server.shutdown()
+
+
+PROGRAM = """
+import time
+from waypost.backends import checksums
+from waypost.backends.objectstore import ObjectStoreBackend
+checksums.WORTH_ASKING = 1
+backend = ObjectStoreBackend("s3://bucket/store")
+for number in range(2):
+    backend.put(f"packs/{number}", bytes(100_000))
+time.sleep(0.2)
+"""
+
+
+def test_a_program_that_ends_while_a_server_is_asked_leaves_nothing_of_the_question_there(
+    slow: http.server.ThreadingHTTPServer,
+) -> None:
+    place = {"AWS_ENDPOINT_URL": f"http://127.0.0.1:{slow.server_port}", "AWS_REGION": "x"}
+    who = {"AWS_ACCESS_KEY_ID": "a", "AWS_SECRET_ACCESS_KEY": "b"}
+    done = subprocess.run([sys.executable, "-c", PROGRAM], env={**os.environ, **place, **who}, timeout=30)
+    assert done.returncode == 0
+    assert Slow.seen == ["PUT pack", "PUT pack", "PUT probe", "DELETE probe"], "no damaged body was sent any more"
+    assert [keys.upload_of(name) for name in Slow.tried] == [(0, 0)], "below every fence, had it been killed"

@@ -21,6 +21,7 @@ FOREIGN = (
     f"packs/{'0' * 20}-1-{'a' * 64}.bak",
     "packs/../../victim",
     "manifests/mine",
+    "probe/mine",
     "log/",
     "log/notes.txt",
     "log/../victim",
@@ -45,6 +46,7 @@ def fill(backend: SteppedBackend) -> Process:
     process.save(b"tiny")
     process.save(large(b"b"))
     backend.objects["parts/00000000000000000001-1-3.json"] = b"{}"
+    backend.objects[keys.PROBE + keys.object_name(1, 4, "a" * 64)] = b"left by one who was killed"
     return process
 
 
@@ -166,8 +168,8 @@ def test_the_oldest_entries_go_first_and_the_data_before_them(backend: SteppedBa
     backend.before = lambda operation, key: gone.append(key) if operation == "delete" else None
     delete(backend)
     folders = [key.partition("/")[0] for key in gone]
-    assert folders == ["packs", "packs", "parts"] + ["log"] * 5
-    assert [keys.log_sequence(key) for key in gone[3:]] == [1, 2, 3, 4, 5]
+    assert folders == ["packs", "packs", "probe", "parts"] + ["log"] * 5
+    assert [keys.log_sequence(key) for key in gone[4:]] == [1, 2, 3, 4, 5]
 
 
 def test_storage_trouble_is_an_error_and_another_run_goes_on(backend: SteppedBackend) -> None:

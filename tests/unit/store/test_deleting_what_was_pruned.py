@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 from pathlib import Path
 
@@ -127,6 +128,8 @@ def test_orphans_of_lower_fences_are_collected_once_after_the_first_save(backend
         orphan(backend, 1, 99),
         orphan(backend, 2),
         orphan(backend, 1, 98, keys.MANIFESTS),
+        orphan(backend, 1, 97, keys.PROBE),
+        orphan(backend, 0, 0, keys.PROBE),
     ]
     higher = [
         part.format(3),
@@ -134,6 +137,7 @@ def test_orphans_of_lower_fences_are_collected_once_after_the_first_save(backend
         orphan(backend, 3, 99),
         orphan(backend, 4),
         orphan(backend, 4, 1, keys.MANIFESTS),
+        orphan(backend, 3, 98, keys.PROBE),
     ]
     process.tidy()
     assert set(lower) <= set(backend.objects), "not before it has committed"
@@ -183,6 +187,9 @@ HOSTILE = (
     f"{'0' * 20}-1-{'a' * 64}",
     "manifests/",
     "manifests/mine",
+    "probe/mine",
+    f"probe/{'a' * 32}",
+    f"probe/{'0' * 20}-1-{'a' * 64}/inner",
     "parts/",
     "parts/mine.json",
     f"parts/{'0' * 20}-1-1.json.bak",
@@ -216,6 +223,27 @@ def test_a_hostile_manifest_leads_no_deletion_elsewhere(backend: SteppedBackend)
     process.tidy()
     deleted = [key for operation, key in backend.requests if operation == "delete" and not key.startswith("probe/")]
     assert deleted == []
+
+
+@pytest.mark.parametrize("request_number", range(1, 20))
+def test_what_was_tried_on_the_place_by_one_who_was_killed_goes_with_the_second_fence(
+    backend: SteppedBackend, request_number: int
+) -> None:
+    """Not with the first: another one may have found no format.json, and still be trying."""
+    kill_at(backend, request_number)
+    with contextlib.suppress(Killed):
+        Process(backend)
+    backend.before = lambda operation, key: None
+    left = {key for key in backend.objects if key.startswith(keys.PROBE)}
+    first = Process(backend, retention=ONE)
+    first.save(b"a")
+    first.tidy()
+    if first.log.fence == 1:
+        assert {key for key in backend.objects if key.startswith(keys.PROBE)} == left
+    second = Process(backend, attempt=2, retention=ONE)
+    second.save(b"b")
+    second.tidy()
+    assert not [key for key in backend.objects if key.startswith(keys.PROBE)]
 
 
 # --- Killed in between -----------------------------------------------------------------------------------------------
