@@ -13,6 +13,9 @@ from waypost.backends.opening import canonical_uri
 from waypost.backends.protocol import AbsentError, Take, TooLargeError
 from waypost.contract import Document
 from waypost.errors import ConfigurationError, CorruptCheckpointError, StorageError, StoreDeletedError
+from waypost.state import safetensors, structure
+from waypost.state.restoring import read_state
+from waypost.state.saving import STATE_NAME, STRUCTURE
 from waypost.store import keys, manifest
 from waypost.store.calls import Budget, Calls
 from waypost.store.conditional import ConditionalJournal
@@ -28,6 +31,8 @@ from waypost.store.start_point import parse
 
 MOST_BYTES: Final = 64 * keys.KIB
 """What is assembled of one restore: inputs are small, but may declare much."""
+MOST_SAID: Final = 2000
+"""Characters of an error's text: an enemy's names are told by their beginning."""
 
 
 class Objects:
@@ -117,6 +122,66 @@ def a_store(data: bytes) -> None:
         return
 
 
+def _require_short(error: Exception) -> None:
+    assert len(str(error)) < MOST_SAID
+
+
+def a_header(data: bytes) -> None:
+    """Reading the header of a state; one that is read places each tensor behind the one before it, up to the end."""
+    size = safetensors.LENGTH + len(data) + len(PACK)
+    try:
+        tensors, _ = safetensors.read_header(data, size)
+    except DamagedError as damage:
+        _require_short(damage)
+        return
+    assert [tensor.start for tensor in tensors[1:]] == [tensor.end for tensor in tensors[:-1]]
+    assert all(0 <= tensor.start <= tensor.end <= size for tensor in tensors)
+
+
+def a_structure(data: bytes) -> None:
+    """Reading the structure of a state; one that is read is written as it was read, and is built of what it names."""
+    text = data.decode("utf-8", "replace")
+    try:
+        form = structure.decode(text, {"a", "b"})
+    except DamagedError as damage:
+        _require_short(damage)
+        return
+    names = {leaf.name for leaf in structure.leaves_of(form)}
+    built: set[str] = set()
+    structure.build(form, lambda leaf: built.add(leaf.name))
+    assert built == names
+    assert structure.select(form, []) == {"map": []}
+
+
+def a_state(data: bytes) -> None:
+    """Restoring a state whose header is this, or whose structure."""
+    for header in (data, _header(data.decode("utf-8", "replace"))):
+        content = len(header).to_bytes(safetensors.LENGTH, "little") + header + PACK
+        objects = {keys.PACKS + PACK_NAME: content}
+        calls = Calls(
+            Objects(objects), Seams(sleep=lambda seconds: None, pool=lambda most, name: InTurn()), Budget(seconds=0)
+        )
+        chunk = [0, 0, len(content), blake3(content).hexdigest()]
+        node = {"kind": "file", "path": STATE_NAME.decode(), "mode": 420, "mtime": [0, 0], "chunks": [chunk]}
+        listed = manifest.from_json({"packs": [{"name": PACK_NAME, "size": len(content)}], "nodes": [node]})
+        found = decode(SEED_TINY, 2)
+        assert isinstance(found, Checkpoint)
+        for into, library in ((None, "plain"), (None, None), ({"a": bytearray(4)}, None)):
+            try:
+                read_state(calls, found, listed, into, None, library)  # type: ignore[arg-type]
+            except (DamagedError, ConfigurationError) as error:
+                _require_short(error)
+
+
+def _header(text: str) -> bytes:
+    """Of a state of this structure, with the tensors `a` and `b`."""
+    tensors = {
+        "a": {"dtype": "U8", "shape": [4], "data_offsets": [0, 4]},
+        "b": {"dtype": "I16", "shape": [3, 1], "data_offsets": [4, 10]},
+    }
+    return json.dumps({"__metadata__": {STRUCTURE: text}, **tensors}).encode()
+
+
 def a_format(data: bytes) -> None:
     """Reading format.json, and a log under whatever it says."""
     calls = Calls(
@@ -194,6 +259,17 @@ SEED_TINY: Final = checked(
 )
 
 
+_FORM: Final = json.dumps(
+    {
+        "map": [
+            ["x", {"tensor": "a", "of": "bytes"}],
+            ["w", {"tensor": "b", "of": "numpy"}],
+            ["y", {"map": [[7, {"tensor": "b", "of": "plain"}], ["z", [1, None, {"float": "nan"}, {"tuple": []}]]]}],
+        ]
+    }
+)
+
+
 def seeds() -> Iterator[bytes]:
     """Good inputs to begin with, for every target."""
     yield _entry("FENCE", fence=3, pod=None)
@@ -205,6 +281,8 @@ def seeds() -> Iterator[bytes]:
     yield _entry("PRUNE", prunes=[[1, 2]])
     yield _entry("PIN", target=2)
     yield json.dumps(_MANIFEST).encode()
+    yield _header(_FORM)
+    yield _FORM.encode()
     yield b'{"format": 1, "mode": "conditional"}'
     yield b'{"format": 1, "mode": "scoped"}'
     yield Document(3, 4, stop_requested=True, highest_attempt=9).encode()
@@ -216,6 +294,9 @@ TARGETS: Final[dict[str, Callable[[bytes], None]]] = {
     "entry": entry,
     "manifest": a_manifest,
     "store": a_store,
+    "header": a_header,
+    "structure": a_structure,
+    "state": a_state,
     "format": a_format,
     "document": document,
     "names": names,

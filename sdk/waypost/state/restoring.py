@@ -86,6 +86,7 @@ class _File:
         """Its tensors by name, and the form of the state."""
         self._read_head(min(_FIRST, self._size))
         length = safetensors.header_length(self._head, self._size)
+        self._require_bytes(safetensors.LENGTH + length)
         self._read_head(safetensors.LENGTH + length)
         tensors, metadata = safetensors.read_header(self._head[safetensors.LENGTH :][:length], self._size)
         by_name = {tensor.name: tensor for tensor in tensors}
@@ -108,6 +109,16 @@ class _File:
                 targets.append(Target(self._node, tensor.start, memory))
         if targets:
             read_into(self._calls, self._entry, self._manifest, targets)
+
+    def _require_bytes(self, size: int) -> None:
+        """Raises DamagedError when a hole is among the first `size` bytes: it is no text, and may cost much memory."""
+        at = 0
+        for chunk in self._manifest.chunks[self._node]:
+            if at >= size:
+                return
+            if chunk.is_hole:
+                raise DamagedError(f"the header of its state has a hole at {at}")
+            at += chunk.length
 
     def _read_head(self, size: int) -> None:
         if size > len(self._head):

@@ -16,7 +16,7 @@ from typing import Any, Final
 from waypost.state import dtypes
 from waypost.state.dtypes import Dtype
 from waypost.store.damage import DamagedError
-from waypost.store.density import too_dense
+from waypost.store.density import count, too_dense
 
 LENGTH: Final = 8
 """Bytes ahead of the header, which tell its length."""
@@ -25,6 +25,11 @@ METADATA: Final = "__metadata__"
 _MAX_DIMENSIONS: Final = 64
 _DENSEST: Final = 12
 """Bytes for each bracket in a header: the shortest tensor takes 50, and has three."""
+_MEMBERS: Final = 4
+"""Names for each object, as a tensor has: whatever has more takes thirty times its size to be read."""
+_MORE_MEMBERS: Final = 100_000
+"""Names that the metadata may have."""
+_SHOWN: Final = 80
 _PAGE: Final = 4096
 _LARGE: Final = 2**20
 """From so many bytes of data on these begin at a page: a header that grows a little then doesn't move them."""
@@ -94,28 +99,44 @@ def read_header(raw: bytes, size: int) -> tuple[Sequence[Tensor], Mapping[str, s
 
     Raises DamagedError for anything that the format doesn't allow.
     """
-    if too_dense(raw, b"[{", _DENSEST):
+    if too_dense(raw, b"[{", _DENSEST) or count(raw, b":") > _MEMBERS * count(raw, b"{") + _MORE_MEMBERS:
         raise DamagedError(
             "the header of its state is denser than any list of tensors: reading it takes too much memory"
         )
     try:
-        header = json.loads(raw.decode("utf-8"), object_pairs_hook=_members)
-        if not isinstance(header, dict):
-            raise ValueError("it isn't an object")  # noqa: TRY004, TRY301 - it is the text that is wrong
-        metadata = _metadata(header.pop(METADATA, {}))
-        base = LENGTH + len(raw)
-        tensors = [_tensor(name, value, base, size) for name, value in header.items()]
+        tensors, metadata = _parsed(raw, size)
     except (ValueError, RecursionError) as error:
-        raise DamagedError(f"the header of its state is malformed: {error}") from error
-    tensors.sort(key=lambda tensor: (tensor.start, tensor.end))
-    at = base
+        problem = shown(str(error), 4 * _SHOWN)
+    else:
+        _require_all(tensors, LENGTH + len(raw), size)
+        return tensors, metadata
+    # not as the other one's consequence, which would hold what was read: it is read once more, to be sure
+    raise DamagedError(f"the header of its state is malformed: {problem}")
+
+
+def _parsed(raw: bytes, size: int) -> tuple[list[Tensor], Mapping[str, str]]:
+    header = json.loads(raw.decode("utf-8"), object_pairs_hook=_members)
+    if not isinstance(header, dict):
+        raise ValueError("it isn't an object")  # noqa: TRY004 - it is the text that is wrong
+    metadata = _metadata(header.pop(METADATA, {}))
+    base = LENGTH + len(raw)
+    tensors = [_tensor(name, value, base, size) for name, value in header.items()]
+    return sorted(tensors, key=lambda tensor: (tensor.start, tensor.end)), metadata
+
+
+def _require_all(tensors: Sequence[Tensor], at: int, size: int) -> None:
+    """They have to stand one behind the other, from there to the end of the file. Raises DamagedError."""
     for tensor in tensors:
         if tensor.start != at:
-            raise DamagedError(f"the header of its state leaves a gap or an overlap ahead of {tensor.name!r}")
+            raise DamagedError(f"the header of its state leaves a gap or an overlap ahead of {shown(tensor.name)!r}")
         at = tensor.end
     if at != size:
         raise DamagedError(f"the header of its state speaks of {at} bytes, and there are {size}")
-    return tensors, metadata
+
+
+def shown(text: str, most: int = _SHOWN) -> str:
+    """For messages: an enemy's name may be as long as the header."""
+    return text if len(text) <= most else f"{text[:most]}..."
 
 
 def _members(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
@@ -133,20 +154,20 @@ def _metadata(value: object) -> Mapping[str, str]:
 
 def _tensor(name: str, value: object, base: int, size: int) -> Tensor:
     if not isinstance(value, dict) or set(value) != {"dtype", "shape", "data_offsets"}:
-        raise ValueError(f"{name!r} isn't described by dtype, shape and data_offsets")
+        raise ValueError(f"{shown(name)!r} isn't described by dtype, shape and data_offsets")
     shape, offsets = value["shape"], value["data_offsets"]
     dtype = dtypes.BY_NAME.get(value["dtype"]) if isinstance(value["dtype"], str) else None
     if dtype is None:
-        raise ValueError(f"{name!r} has the unknown element type {value['dtype']!r}")
+        raise ValueError(f"{shown(name)!r} has the unknown element type {shown(repr(value['dtype']))}")
     if not _lengths(shape, _MAX_DIMENSIONS) or not _lengths(offsets, 2) or len(offsets) != 2:
-        raise ValueError(f"{name!r} has a malformed shape or place")
+        raise ValueError(f"{shown(name)!r} has a malformed shape or place")
     if dtype.size * math.prod(length for length in shape if length) >= 2**63:
         raise ValueError(
-            f"{name!r} has a shape that no memory could hold"
+            f"{shown(name)!r} has a shape that no memory could hold"
         )  # whoever makes it fails, also if it is empty
     start, end = offsets
     if end - start != dtype.size * math.prod(shape) or base + end > size:
-        raise ValueError(f"the place of {name!r} isn't as large as its shape, or lies outside")
+        raise ValueError(f"the place of {shown(name)!r} isn't as large as its shape, or lies outside")
     return Tensor(name, dtype, tuple(shape), base + start, base + end)
 
 

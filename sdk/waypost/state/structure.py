@@ -16,14 +16,18 @@ from typing import Any, Final
 
 from waypost.errors import ConfigurationError
 from waypost.state.arrays import Array, Origin, array_of, unboxed
-from waypost.state.safetensors import METADATA
+from waypost.state.safetensors import METADATA, shown
 from waypost.store.damage import DamagedError
-from waypost.store.density import too_dense
+from waypost.store.density import count, too_dense
 from waypost.store.keys import MIB
 
 MAX_DEPTH: Final = 100
 _DENSEST: Final = 4
 """Bytes for each bracket in the densest structure that anybody means: a list of lists of one digit has as many."""
+_MEMBERS: Final = 2
+"""Names that a tag has at most: an object of many takes thirty times its size to be read."""
+_MORE_MEMBERS: Final = 100_000
+"""So many more do no harm."""
 _NAMES: Final = 16
 """Times as long as the text may be all names in it together: every name repeats those of the mappings around it."""
 _NAMED: Final = (dict, list)
@@ -76,9 +80,11 @@ def decode(text: str, tensors: Set[str]) -> Form:
         form = json.loads(text)
         _check(form, tensors, 0)
         if (problem := _problem_of_names(text, form)) is not None:
-            raise ValueError(f"it {problem}")  # noqa: TRY301 - as what `_check` finds
+            problem = f"it {problem}"
     except (ValueError, RecursionError) as error:
-        raise DamagedError(f"the structure of its state is malformed: {error}") from error
+        problem = shown(str(error), 400)
+    if problem is not None:  # not as the other one's consequence, which would hold what was read
+        raise DamagedError(f"the structure of its state is malformed: {problem}")
     if not isinstance(form, dict) or "map" not in form:
         raise DamagedError("the structure of its state isn't a mapping")
     names = [leaf.name for leaf in leaves_of(form)]
@@ -232,8 +238,11 @@ class _Walk:
 
 def _problem_of_text(text: str) -> str | None:
     """What is wrong with it if it takes much more to be read than it is long."""
-    if too_dense(text.encode("utf-8", "replace"), b"[{", _DENSEST):
+    raw = text.encode("utf-8", "replace")
+    if too_dense(raw, b"[{", _DENSEST):
         return "consists of little but brackets, which take too much memory; keep such lists as arrays"
+    if count(raw, b":") > _MEMBERS * count(raw, b"{") + _MORE_MEMBERS:
+        return "holds objects of more names than a tag has"
     return None
 
 
@@ -269,7 +278,9 @@ def _check(form: Form, tensors: Set[str], depth: int) -> None:
             return
         case {"tensor": str(tensor), "of": str(origin)} if len(form) == 2:
             if tensor not in tensors or origin not in _ORIGINS:
-                raise ValueError(f"it speaks of the tensor {tensor!r} of {origin!r}, which the file hasn't")
+                raise ValueError(
+                    f"it speaks of the tensor {shown(tensor)!r} of {shown(origin)!r}, which the file hasn't"
+                )
         case {"map": list(pairs)} if len(form) == 1:
             for pair in pairs:
                 if not isinstance(pair, list) or len(pair) != 2 or type(pair[0]) not in (str, int):
