@@ -29,6 +29,9 @@ WORTH_ASKING: Final = 256 * 1024 * 1024
 """Bytes that a process has sent, or is about to send, before it asks: SHA-256 of so many costs 0.15 s, and six requests
 cost, too."""
 
+DOUBTED_SECONDS: Final = 3600.0
+"""How long Amazon's S3 gets signed bodies where it refused others. Trying again costs the packs that are under way."""
+
 REFUSALS: Final = frozenset({"BadDigest", "XAmzContentChecksumMismatch"})
 """How servers say that a body isn't what its checksum says: Amazon and versitygw, MinIO."""
 DAMAGED_BODIES: Final = 3
@@ -144,20 +147,25 @@ class Belief:
 class Known:
     """Of Amazon's own S3 it is known: nothing is asked."""
 
-    def __init__(self) -> None:
-        self._refused = False
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._doubted_until = 0.0
 
     def holds_for(self, _: int) -> bool:
-        """Yes, unless it refused."""
-        return not self._refused
+        """Yes, unless it refused a short while ago."""
+        return self.holds()
 
     def holds(self) -> bool:
         """Likewise."""
-        return not self._refused
+        return self._clock() >= self._doubted_until
 
     def expect(self, _: int) -> None:
         """Nothing is asked."""
 
     def doubt(self) -> None:
-        """A policy of the bucket may ask for signed bodies: those it gets from here on."""
-        self._refused = True
+        """It refused what it took with a signature.
+
+        A policy of the bucket may ask for signed bodies: those it gets for a while. But rights also change, and take
+        some seconds to be the same everywhere.
+        """
+        self._doubted_until = self._clock() + DOUBTED_SECONDS

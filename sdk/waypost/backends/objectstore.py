@@ -111,9 +111,9 @@ class ObjectStoreBackend:
             try:
                 self._put(self._bulk, key, data)
             except RefusedError:
+                self._put(self._store, key, data)  # what is refused like this, too, was no matter of the checksum
                 self._checks.doubt()
-            else:
-                return
+            return
         self._put(self._store, key, data)
 
     def expect(self, length: int) -> None:

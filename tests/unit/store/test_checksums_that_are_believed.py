@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from waypost.backends.checksums import BELIEVED_SECONDS, WORTH_ASKING, Belief, Known, Questions
+from waypost.backends.checksums import BELIEVED_SECONDS, DOUBTED_SECONDS, WORTH_ASKING, Belief, Known, Questions
 from waypost.store import keys
 
 PACK = 25 << 20
@@ -133,10 +133,14 @@ def test_where_no_thread_starts_packs_stay_signed() -> None:
 
 def test_amazon_is_believed_until_it_refuses() -> None:
     """A bucket's policy may ask for signed bodies."""
-    amazon = Known()
+    now = 0.0
+    amazon = Known(lambda: now)
     assert amazon.holds_for(PACK)
     amazon.doubt()
     assert not amazon.holds_for(PACK)
+    assert not amazon.holds()
+    now += DOUBTED_SECONDS
+    assert amazon.holds_for(PACK), "it is tried again: rights may have changed"
 
 
 # --- The program's end ----------------------------------------------------------------------------------------------

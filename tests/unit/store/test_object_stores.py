@@ -6,8 +6,10 @@ from typing import Any
 
 import pytest
 
+from tests.unit.store.put_server import Request, put_server
 from waypost.backends.checksums import Belief, Known
 from waypost.backends.objectstore import ObjectStoreBackend
+from waypost.backends.protocol import RefusedError
 
 SIGNED = {"checksum_algorithm": "SHA256"}
 
@@ -36,6 +38,26 @@ def test_amazon_gets_packs_with_the_checksum_that_costs_least() -> None:
     assert settings(backend._bulk) == {"checksum_algorithm": "CRC64NVME", "unsigned_payload": "true"}
     assert isinstance(backend._checks, Known)
     assert settings(backend._store) == SIGNED, "entries of the log"
+
+
+def refuses(request: Request) -> None:
+    request.fails("403 Forbidden", "AccessDenied")
+
+
+def test_what_is_refused_with_a_signature_too_is_no_matter_of_checksums(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Rights that are missing, or keys that have expired: signing all bodies from here on would mend neither."""
+    with put_server(monkeypatch) as server:
+        backend = ObjectStoreBackend("s3://bucket/store")
+        backend._checks = Known()
+        server.acts = [refuses, refuses]
+        with pytest.raises(RefusedError, match="AccessDenied"):
+            backend.put("packs/a", bytes(100_000))
+        backend.put("packs/a", bytes(100_000))
+        server.acts = [refuses]
+        backend.put("packs/b", bytes(100_000))
+        backend.put("packs/c", bytes(100_000))
+        unsigned = [request.headers["x-amz-content-sha256"] == "UNSIGNED-PAYLOAD" for request in server.requests]
+    assert unsigned == [True, False, True, True, False, False], "only b was taken because it was signed"
 
 
 def test_only_s3_is_asked_about_checksums() -> None:
