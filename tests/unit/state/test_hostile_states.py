@@ -19,9 +19,9 @@ from waypost.checkpoints import Checkpoints
 pytestmark = pytest.mark.deep
 
 VICTIM = Path(__file__).with_name("hostile_victim.py")
-ALLOWED_MIB = 300
-"""For the interpreter, a header of 10 MB, and what is parsed of it."""
-LARGE = 10_000_000
+ALLOWED_MIB = 170
+"""For the interpreter, a header of 5 MB, and what is parsed of it."""
+LARGE = 5_000_000
 MIB = 1 << 20
 
 
