@@ -10,15 +10,16 @@ but its own requests: it is made here, by the AWS CRT, with a key that stands in
 of one's own within a cluster is reached. Everything else goes by obstore: `UnsupportedError` says so.
 
 Once a try has been given up, the owner of a file may change it; but what sendfile has sent are its pages, not copies of
-them, and they may wait in a socket. So a try that is cut off discards what it hasn't sent (SO_LINGER 0), and who cuts
-waits for that. On one machine even the server's socket holds the same pages: what it makes of them, if it has all that
-it was promised, its own check refuses.
+them, and they may wait in a socket. So a try that is cut off discards what it hasn't sent, and who cuts waits for that;
+the same happens to a process that is killed. What has reached the server's socket may still be the same pages, if it is
+on the same machine: what it makes of them, should it have all that it was promised, its own check refuses.
 """
 
 from __future__ import annotations
 
 import base64
 import contextlib
+import ctypes
 import datetime
 import errno
 import http.client
@@ -35,7 +36,7 @@ from waypost.backends.addresses import broken, is_proxied, shown
 from waypost.backends.answers import as_obstore_says, meaning
 from waypost.backends.connections import SILENT_SECONDS, Connection, Kept
 from waypost.backends.parts import changed, pieces_of
-from waypost.backends.protocol import Cord, FilePart, Part, RefusedError, UnsupportedError
+from waypost.backends.protocol import Cord, FilePart, Part, RefusedError, SilentError, UnsupportedError
 from waypost.contract import ENV_SEND
 from waypost.log import logger
 
@@ -48,8 +49,34 @@ _OF_THE_LINE: Final = (errno.ENOTCONN, errno.EHOSTUNREACH, errno.ENETUNREACH, er
 _OF_THE_FILE: Final = (errno.EIO, errno.ESTALE)
 """What sendfile says of the file; what it says of neither is that this file system takes no part in it."""
 _MOST_SAID: Final = 64 * 1024
-_SET_BY_CODE: Final = ("SKIP_SIGNATURE", "PROXY_URL")
-"""Settings of obstore's, as AWS_...: with one of them it sends everything."""
+_DISCARDED: Final = struct.pack("ii", 1, 0)
+"""For SO_LINGER: what hasn't been sent when the last one closes the connection never is."""
+_UNDERSTOOD: Final = frozenset(
+    {
+        "AWS_ACCESS_KEY_ID",
+        "AWS_ALLOW_HTTP",
+        "AWS_CA_BUNDLE",
+        "AWS_CONFIG_FILE",
+        "AWS_DEFAULT_REGION",
+        "AWS_EC2_METADATA_DISABLED",
+        "AWS_ENDPOINT",
+        "AWS_ENDPOINT_URL",
+        "AWS_ENDPOINT_URL_S3",
+        "AWS_MAX_ATTEMPTS",
+        "AWS_PROFILE",
+        "AWS_REGION",
+        "AWS_REQUEST_CHECKSUM_CALCULATION",
+        "AWS_RESPONSE_CHECKSUM_VALIDATION",
+        "AWS_RETRY_MODE",
+        "AWS_SECRET_ACCESS_KEY",
+        "AWS_SESSION_TOKEN",
+        "AWS_SHARED_CREDENTIALS_FILE",
+        "AWS_STS_REGIONAL_ENDPOINTS",
+        "AWS_VIRTUAL_HOSTED_STYLE_REQUEST",
+    }
+)
+"""Settings of obstore's that are heeded here or mean nothing for a PUT. With any other (encryption, who pays, proxies)
+obstore sends everything."""
 _REFUSALS: Final = 3
 """One behind the other, after which it isn't tried any more."""
 
@@ -64,7 +91,8 @@ class DirectPuts:
         self._lock = threading.Lock()
         self._signer: _Signer | None = None
         self._refusals = 0
-        self._off = os.environ.get(ENV_SEND) == "obstore" or any(os.environ.get(f"AWS_{name}") for name in _SET_BY_CODE)
+        others = {name for name in os.environ if name.upper().startswith("AWS_")} - _UNDERSTOOD
+        self._off = os.environ.get(ENV_SEND) == "obstore" or any(os.environ[name] for name in others)
 
     def possible(self) -> bool:
         """Whether it can be done at all; finds out at the first call."""
@@ -98,6 +126,9 @@ class DirectPuts:
             one = _Try(connection, address, cord)
             try:
                 said = one.send(self._head(address, length, checksum), parts)
+            except UnsupportedError:
+                self._refused("it can't be sent from its files")
+                raise
             except _StaleError:
                 if kept is not None:
                     continue  # closed by the server since its last answer
@@ -133,10 +164,9 @@ class DirectPuts:
         except OSError as error:
             raise broken(error, "PUT", address) from error
         assert connection.sock is not None
-        connection.sock.settimeout(None)  # sendfile would have to be called for each piece that there is room for
         limit = struct.pack("ll", int(SILENT_SECONDS), 0)
-        for which in (socket.SO_SNDTIMEO, socket.SO_RCVTIMEO):
-            connection.sock.setsockopt(socket.SOL_SOCKET, which, limit)
+        connection.sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, limit)
+        connection.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _DISCARDED)  # whoever closes it, however
         return connection
 
     def _head(self, address: SplitResult, length: int, checksum: int) -> dict[str, str]:
@@ -155,10 +185,13 @@ class DirectPuts:
         error = meaning(text)
         if not isinstance(error, RefusedError):
             raise error
+        self._refused(f"{address.netloc} refuses what is sent this way ({said.status} {said.reason})")
+        raise UnsupportedError(error.cause) from None  # obstore signs the whole body, and will say it if it is refused
+
+    def _refused(self, reason: str) -> None:
         self._refusals += 1
         if self._refusals >= _REFUSALS:
-            self._turn_off(f"{address.netloc} refuses what is sent this way ({said.status} {said.reason})")
-        raise UnsupportedError(error.cause) from None  # obstore signs the whole body, and will say it if it is refused
+            self._turn_off(reason)
 
     def _require_same(self, parts: Sequence[Part], checksum: int) -> None:
         found = 0
@@ -185,6 +218,14 @@ class _Said:
         self.body = answer.read(_MOST_SAID).decode(errors="replace")
 
 
+class _LineError(Exception):
+    """The connection failed, and no file."""
+
+    def __init__(self, error: OSError) -> None:
+        self.error = error
+        super().__init__(str(error))
+
+
 class _Try:
     """One request on one connection, by one thread."""
 
@@ -196,41 +237,63 @@ class _Try:
 
     def send(self, headers: dict[str, str], parts: Sequence[Part]) -> _Said:
         """Raises BackendError, UnsupportedError, OSError (of a file), _StaleError."""
-        connection = self._connection
-        plain = connection.sock
+        plain = self._connection.sock
         assert plain is not None
-        self._cord.hold(lambda: _shut(plain))
+        line = plain.dup()  # http.client closes its own at times that suit it
+        try:
+            self._cord.hold(lambda: _shut(line))
+            said = self._ask(plain, headers, parts)
+        finally:
+            if not self.whole:
+                _discard(line)
+            line.close()
+        return said
+
+    def _ask(self, plain: socket.socket, headers: dict[str, str], parts: Sequence[Part]) -> _Said:
+        interrupted: OSError | None = None
+        plain.settimeout(None)  # else sendfile would have to be called for each piece that there is room for
+        try:
+            self._send(plain, headers, parts)
+        except _LineError as error:
+            interrupted = error.error
+            if isinstance(interrupted, TimeoutError | BlockingIOError):
+                raise self._silent() from interrupted
+        plain.settimeout(SILENT_SECONDS)
+        said = self._heard(interrupted)  # it may have said why, before it hung up
+        self.whole = interrupted is None
+        return said
+
+    def _send(self, plain: socket.socket, headers: dict[str, str], parts: Sequence[Part]) -> None:
+        connection = self._connection
         try:
             connection.putrequest("PUT", self._address.path, skip_host=True, skip_accept_encoding=True)
             for name, value in headers.items():
                 connection.putheader(name, value)
-            interrupted: OSError | None = None
+            connection.endheaders()
+        except OSError as error:
+            raise _LineError(error) from error
+        for part in parts:
+            if isinstance(part, FilePart):
+                _send_file(plain, part)
+                continue
             try:
-                connection.endheaders()
-                for part in parts:
-                    if isinstance(part, memoryview):
-                        plain.sendall(part)
-                    else:
-                        _send_file(plain, part)
-            except (TimeoutError, BlockingIOError) as error:
-                raise broken(error, "PUT", self._address) from error
-            except ConnectionError as error:
-                interrupted = error  # it may have said why, before it hung up
-            said = self._heard(interrupted)
-            self.whole = interrupted is None
-        finally:
-            if not self.whole:
-                _discard(plain)
-        return said
+                plain.sendall(part)
+            except OSError as error:
+                raise _LineError(error) from error
 
     def _heard(self, interrupted: OSError | None) -> _Said:
         try:
             self.answer = self._connection.getresponse()
             return _Said(self.answer)
+        except TimeoutError as error:
+            raise self._silent() from error
         except (http.client.RemoteDisconnected, ConnectionResetError, BrokenPipeError) as error:
             raise _StaleError from (interrupted or error)
         except (OSError, http.client.HTTPException) as error:
             raise broken(interrupted or error, "PUT", self._address) from error
+
+    def _silent(self) -> SilentError:
+        return SilentError(f"nothing moved for {SILENT_SECONDS:.0f} s (PUT {shown(self._address)})")
 
 
 def _send_file(plain: socket.socket, part: FilePart) -> None:
@@ -239,27 +302,29 @@ def _send_file(plain: socket.socket, part: FilePart) -> None:
         try:
             size = os.sendfile(plain.fileno(), part.descriptor, at, end - at)
         except OSError as error:
-            if error.errno in _OF_THE_FILE or isinstance(error, ConnectionError | TimeoutError | BlockingIOError):
+            if error.errno in _OF_THE_FILE:
                 raise
-            if error.errno in _OF_THE_LINE:
-                raise ConnectionResetError(str(error)) from error
+            if error.errno in _OF_THE_LINE or isinstance(error, ConnectionError | TimeoutError | BlockingIOError):
+                raise _LineError(error) from error
             raise UnsupportedError(f"sendfile: {error}") from error
         if not size:
             raise changed(part.path)
         at += size
 
 
-def _shut(plain: socket.socket) -> None:
+def _shut(line: socket.socket) -> None:
     """End what another thread does with the connection, which discards it then."""
     with contextlib.suppress(OSError):
-        plain.shutdown(socket.SHUT_RDWR)
+        line.shutdown(socket.SHUT_RDWR)
 
 
-def _discard(plain: socket.socket) -> None:
-    """Close the connection, and let nothing leave of what waits in it."""
-    with contextlib.suppress(OSError):
-        plain.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-    plain.close()
+def _discard(line: socket.socket) -> None:
+    """Let nothing leave of what waits in the connection, even where a forked process holds it, too.
+
+    Connecting to nowhere (AF_UNSPEC) takes a connection apart: see connect(2). Python's sockets can't say it.
+    """
+    nowhere = struct.pack("H14x", socket.AF_UNSPEC)
+    ctypes.CDLL(None, use_errno=True).connect(line.fileno(), nowhere, len(nowhere))
 
 
 class _Signer:

@@ -109,6 +109,8 @@ class _Packing:
         """`opened` gets the files that packs refer to, and closes them, and tells if one has changed."""
         self._flight, self._upload, self._chunk, self._held = flight, upload, chunk, held
         self._opened, self._open = opened, 0
+        self._closing: contextlib.ExitStack | None = None
+        """What closes the file that is being read, unless a pack refers to it."""
         self.packs: list[Pack] = []
         """Those that hold what is new, and those that hold what is held."""
         self._indexes: dict[str, int] = {}
@@ -126,11 +128,8 @@ class _Packing:
         with contextlib.ExitStack() as stack:
             reader = stack.enter_context(content.open(index))
             self._refers = node.size >= _WORTH_SENDING and reader.part(0, 0) is not None
-            self._referred = False
+            self._closing = stack
             chunks = self._file(reader, node.size, self._held.trails.get(node.path, ()))
-            if self._referred:
-                self._opened.push(stack.pop_all())
-                self._open += 1
         if self._open >= _MOST_OPEN:
             self._send_all()
             self._opened.close()
@@ -241,7 +240,10 @@ class _Packing:
         if filling.index is None:
             filling.index = self._begin(_UNNAMED)
         part = reader.part(at, len(room)) if filling.in_place(refers=self._refers) else None
-        self._referred = self._referred or part is not None
+        if part is not None and self._closing is not None:
+            # open from now on until its packs are sent, or given up: else they might send another file
+            self._opened.push(self._closing.pop_all())
+            self._closing, self._open = None, self._open + 1
         return filling.index, filling.keep(room, digest, part)
 
     def _begin(self, pack: Pack) -> int:
@@ -260,6 +262,7 @@ class _Packing:
 
     def _send(self, filling: Filling) -> None:
         if filling.index is None:
+            self._flight.drop(filling)
             return
         name = keys.object_name(*self._upload, filling.digests.hexdigest())
         self.packs[filling.index] = Pack(name, filling.length)

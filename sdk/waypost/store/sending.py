@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from typing import Any, Final, Self
@@ -15,6 +16,7 @@ from waypost.store.calls import Calls
 from waypost.store.filling import Filling
 from waypost.store.progress import EVERY, current
 from waypost.store.sizes import Sizes
+from waypost.store.waiting import SLICE_SECONDS
 from waypost.store.width import Width
 
 _START: Final = 2
@@ -42,6 +44,8 @@ class Flight:
         self._clock, self._sizes = calls.seams.clock, sizes
         self._buffers = Buffers(sizes.memory)
         self._pool = calls.seams.pool(most, "waypost-pack")
+        self._reading = threading.Lock()
+        """Held by who has a whole pack in memory beside the buffers."""
         self._flying: dict[Future[float], int] = {}
         self._given_up = False
         self._progress = current()
@@ -83,6 +87,11 @@ class Flight:
             self._land()
         self._flying[self._pool.submit(self._put, name, filling)] = filling.length
 
+    def drop(self, filling: Filling) -> None:
+        """It is used no more."""
+        if filling.buffer is not None:
+            self._buffers.give_back(filling.buffer)
+
     def finish(self) -> None:
         """Wait until all has arrived. Raises what sending raises."""
         while self._flying:
@@ -105,18 +114,26 @@ class Flight:
         parts = filling.parts()
         if filling.refers:
             if not self._calls.put_parts(_DOING, key, parts, filling.checksum):
-                self._calls.put(_DOING, key, self._read(parts, filling))
+                self._put_read(key, parts, filling)
         elif parts:
             assert len(parts) == 1
             assert isinstance(parts[0], memoryview)
             self._calls.put(_DOING, key, parts[0])
         del parts
-        if filling.buffer is not None:
-            self._buffers.give_back(filling.buffer)
+        self.drop(filling)
         return self._clock() - began
 
-    def _read(self, parts: Sequence[Part], filling: Filling) -> bytes:
-        """All of a pack that can't be sent from the files where it stands, if that still is what was hashed."""
+    def _put_read(self, key: str, parts: Sequence[Part], filling: Filling) -> None:
+        """Send a pack from memory that can't be sent from the files where it stands: one at a time, for the memory."""
+        while not self._reading.acquire(timeout=SLICE_SECONDS):
+            self._calls.check()
+        try:
+            self._calls.put(_DOING, key, memoryview(self._read(parts, filling)))
+        finally:
+            self._reading.release()
+
+    def _read(self, parts: Sequence[Part], filling: Filling) -> bytearray:
+        """All of a pack, if it still is what was hashed."""
         assert self._direct is not None
         whole, checksum = bytearray(), 0
         for piece in pieces_of(parts):
@@ -124,7 +141,7 @@ class Flight:
             checksum = self._direct.checksum(piece, checksum)
         if checksum != filling.checksum:
             raise changed(next(part.path for part in parts if isinstance(part, FilePart)))
-        return bytes(whole)
+        return whole
 
     def _check(self) -> None:
         if self._given_up:

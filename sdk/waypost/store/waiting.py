@@ -28,21 +28,28 @@ class _Asked(Generic[T]):
     """A request on its way."""
 
     def __init__(self, request: Callable[[], T]) -> None:
-        self._request = request
+        self._request: Callable[[], T] | None = request
         self._value: T
         self._error: BaseException | None = None
         self.ended = threading.Event()
 
     def run(self) -> None:
+        assert self._request is not None
         try:
             self._value = self._request()
         except BaseException as error:  # noqa: BLE001 - it is raised where the request is waited for
             self._error = error
+        self._request = None  # it holds the bytes of a pack, and its error's traceback holds this
 
     def result(self) -> T:
-        if self._error is not None:
-            raise self._error
-        return self._value
+        """To be called once."""
+        error, self._error = self._error, None
+        if error is None:
+            return self._value
+        try:
+            raise error
+        finally:
+            del error  # or its traceback would hold this frame, and this frame it, until the collector comes
 
 
 def _spawn(work: Callable[[], None]) -> None:

@@ -85,6 +85,10 @@ class PutServer:
         self.objects[request.path] = body
         request.says("200 OK")
 
+    def hold_little(self) -> None:
+        """From now on a connection's socket holds few bytes that nobody has read."""
+        self._listening.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 16384)
+
     def close(self) -> None:
         """Takes no connections any more."""
         with contextlib.suppress(OSError):

@@ -3,26 +3,31 @@
 from __future__ import annotations
 
 import errno
+import gc
 import os
+import signal
 import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from awscrt.checksums import crc64nvme
 
 from tests.unit.store.put_server import PutServer, Request, put_server
 from tests.unit.store.stepped import SteppedBackend
+from waypost.backends import connections, direct
 from waypost.backends.checksums import Known
 from waypost.backends.objectstore import ObjectStoreBackend
-from waypost.backends.protocol import FilePart, Part, ThrottledError, UnreachableError, UnsupportedError
+from waypost.backends.protocol import FilePart, Part, SilentError, ThrottledError, UnreachableError, UnsupportedError
 from waypost.errors import StorageError
 from waypost.store import keys
 from waypost.store.calls import Budget, Calls
 from waypost.store.keys import MIB
 from waypost.store.packing import pack_content
 from waypost.store.seams import Seams
+from waypost.store.sending import Flight
 from waypost.store.sizes import Sizes
 from waypost.store.sources import Content, SharedMemory, look
 from waypost.store.tree import Kind, Node
@@ -194,6 +199,9 @@ def test_nobody_there_is_a_place_that_cannot_be_reached(
         ("AWS_ENDPOINT_URL", "https://127.0.0.1:1"),
         ("AWS_SECRET_ACCESS_KEY", ""),
         ("http_proxy", "http://127.0.0.1:1"),
+        ("AWS_SERVER_SIDE_ENCRYPTION", "AES256"),
+        ("AWS_SSE_KMS_KEY_ID", "key"),
+        ("AWS_REQUEST_PAYER", "true"),
         ("WAYPOST_SEND", "obstore"),
     ],
 )
@@ -245,6 +253,83 @@ def test_a_try_that_was_given_up_leaves_no_object_of_what_stands_there_later(
         assert ended.wait(20)
     assert server.objects == {}
     assert size == MIB or sent.length, "the rest never left"
+
+
+@pytest.mark.parametrize("forked", [False, True], ids=["alone", "a forked child holds the socket"])
+def test_what_was_not_sent_when_a_try_was_given_up_never_is(
+    backend: ObjectStoreBackend, server: PutServer, forked: bool
+) -> None:
+    """A server that reads slowly: most of the body waits in the sender's socket, as the pages of the file."""
+    size, child = 3 * MIB, 0
+    server.hold_little()
+    reads_on, arrived = threading.Event(), bytearray()
+    stalled, ended = threading.Event(), threading.Event()
+
+    def stalls(request: Request) -> None:
+        stalled.set()
+        reads_on.wait(20)
+        arrived.extend(request.read())
+        ended.set()
+
+    def interrupt() -> None:
+        nonlocal child
+        if stalled.is_set() and time.monotonic() - began > 0.5:
+            if forked and not child:
+                child = os.fork()
+                if not child:
+                    time.sleep(10)
+                    os._exit(0)
+            raise KeyboardInterrupt
+
+    server.acts = [stalls]
+    descriptor = os.memfd_create("state")
+    os.pwrite(descriptor, b"A" * size, 0)
+    calls, began = calls_to(backend).interruptible(interrupt), time.monotonic()
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            calls.put_parts("write", KEY, [FilePart(descriptor, 0, size, b"state")], 0)
+        os.pwrite(descriptor, b"B" * size, 0)
+        reads_on.set()
+        assert ended.wait(20)
+    finally:
+        os.close(descriptor)
+        if child:
+            os.kill(child, signal.SIGKILL)
+            os.waitpid(child, 0)
+    assert len(arrived) < size // 2
+
+
+def test_a_line_that_fails_outside_of_the_body_may_come_back(
+    backend: ObjectStoreBackend, file: tuple[Path, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(*_: object, **__: object) -> None:
+        raise OSError(errno.EHOSTUNREACH, "No route to host")
+
+    monkeypatch.setattr(connections.Connection, "endheaders", fails)
+    with pytest.raises(UnreachableError):
+        put(backend, part_of(file, 0, 9), content=file[0].read_bytes()[:9])
+
+
+@pytest.mark.parametrize("words", [b"", b"HTTP/1.1 503 x\r\nContent-Length: 50\r\n\r\n<Error>"], ids=["none", "half"])
+def test_an_answer_that_does_not_come_is_silence_and_nothing_is_sent_twice(
+    backend: ObjectStoreBackend,
+    server: PutServer,
+    file: tuple[Path, int],
+    monkeypatch: pytest.MonkeyPatch,
+    words: bytes,
+) -> None:
+    def falls_silent(request: Request) -> None:
+        request.read()
+        request.client.sendall(words)
+        request.client.recv(1)
+
+    monkeypatch.setattr(direct, "SILENT_SECONDS", 0.3)
+    content = file[0].read_bytes()[:MIB]
+    put(backend, part_of(file, 0, MIB), content=content)
+    server.acts = [falls_silent]
+    with pytest.raises(SilentError):
+        put(backend, part_of(file, 0, MIB), content=content)
+    assert len(server.requests) == 2
 
 
 def test_a_try_that_hangs_is_given_up_and_the_next_one_gets_through(
@@ -346,6 +431,60 @@ def test_a_file_that_changes_on_its_way_fails_the_save(
     with pytest.raises(OSError, match="changed while it was being") as caught:
         pack_content(content, calls_to(backend), UPLOAD, SIZES)
     assert caught.value.errno == errno.EBUSY
+
+
+def test_a_file_whose_reading_fails_stays_open_until_its_packs_are_given_up(
+    backend: ObjectStoreBackend, server: PutServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else its number would be another file's, of which they would send the rest."""
+    path, leave = tmp_path / "state", Flight.__exit__
+    path.write_bytes(os.urandom(12 * MIB))
+    content, held = look(path), []
+
+    def shortens(request: Request) -> None:
+        os.truncate(path, 5 * MIB)
+        time.sleep(0.2)
+        server.take(request)
+
+    def leaving(flight: Flight, *raised: Any) -> None:
+        held.append(os.fspath(path) in _targets())
+        leave(flight, *raised)
+
+    monkeypatch.setattr(Flight, "__exit__", leaving)
+    server.acts = [shortens]
+    with pytest.raises(OSError, match="changed while it was being"):
+        pack_content(content, calls_to(backend), UPLOAD, Sizes(pack=MIB, memory=4 * MIB))
+    assert held == [True]
+    assert os.fspath(path) not in _targets()
+
+
+@pytest.mark.parametrize("sender", ["direct", "obstore"])
+def test_packs_that_fail_at_first_leave_the_memory_to_others(
+    server: PutServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, sender: str
+) -> None:
+    """Without waiting for the garbage collector: a traceback holds what its frames held."""
+    monkeypatch.setenv("WAYPOST_SEND", sender)
+    backend = ObjectStoreBackend("s3://bucket/a store")
+    backend._checks = Known()
+    path, tried = tmp_path / "state", set()
+    path.write_bytes(os.urandom(24 * MIB))
+
+    def fails_once(request: Request) -> None:
+        if request.path in tried:
+            server.take(request)
+        else:
+            tried.add(request.path)
+            request.fails("500 Oh", "InternalError")
+
+    server.acts = [fails_once] * 100
+    gc.collect()
+    gc.disable()
+    try:
+        packed = pack_content(look(path), calls_to(backend), UPLOAD, SIZES)
+    finally:
+        gc.enable()
+    assert len(packed.packs) == len(tried) >= 6
+    backend.close()
 
 
 def test_a_change_that_no_checksum_shows_is_seen_by_its_time(
