@@ -21,11 +21,11 @@ from waypost.errors import CompletedError, ConfigurationError
 from waypost.log import logger
 from waypost.mover.keeper import Mover
 from waypost.state.restoring import Library, read_state
+from waypost.state.saving import content_of
 from waypost.store import format as store_format
 from waypost.store import parts, unfenced
 from waypost.store.annotations import checked_metadata, checked_metrics, checked_step
 from waypost.store.calls import SAVING, STARTING, TOGETHER, Budget, Calls
-from waypost.store.consuming import Given
 from waypost.store.entries import Checkpoint
 from waypost.store.fetching import read_pieces
 from waypost.store.format import Mode
@@ -42,12 +42,12 @@ from waypost.store.reading_into import read_file
 from waypost.store.request import Select, chosen_group, chosen_uri, chosen_writer, part_of, selection, uploads_elsewhere
 from waypost.store.resuming import BASE, Delivered, Resuming, Take, Which
 from waypost.store.retention import Retention
+from waypost.store.saver import Job
 from waypost.store.seams import Seams
-from waypost.store.snapshot import Leave
+from waypost.store.snapshot import snapshot
 from waypost.store.sources import Source
 from waypost.store.start import Writer
 from waypost.store.start_point import StartPoint
-from waypost.store.submitting import Notes, require_alone, submit
 from waypost.store.tree import Kind
 from waypost.store.verifying import Verification, verify
 from waypost.store.voice import Voice
@@ -317,7 +317,6 @@ class Checkpoints:
         metadata: Mapping[str, Any] | None = None,
         wait: bool = False,
         immutable: bool = False,
-        consume: bool = False,
     ) -> SaveHandle:
         """Save bytes, the file or folder at a path, or a state; returns once the source may change again.
 
@@ -333,10 +332,6 @@ class Checkpoints:
         time of a link for each file. This save fails with OSError (EBUSY) for a file whose size or modification time
         shows that it was written to all the same (a mapping's writes may show in neither).
 
-        `consume=True` gives the file or folder up: a rename beside its place takes it away, it is read there, and
-        removed once this save stands. Anything else (an error, an interruption, a newer save in its place) gives it its
-        name back, unless something else has that by now: then the error, and the log, say where it is. Not in a group.
-
         In a group every rank saves, with the same step; metrics and metadata are those of rank 0. No save is superseded
         there: each waits for the one before, and it fails, in all ranks, when one rank doesn't take part.
 
@@ -348,14 +343,25 @@ class Checkpoints:
         self._voice.before_save()
         writing = self._open_writing()
         writing.log.require_open()
-        if consume:
-            require_alone(writing)
         ordinal = writing.turn()
         writing.saver.raise_failure()
-        plain = checked_metrics(metrics)
-        notes = Notes(checked_step(step), plain, checked_metadata(metadata, plain))
-        leave = Leave(wait, immutable, Given(source) if consume else None)
-        saving = submit(writing, source, notes, leave, ordinal)
+        number, plain = checked_step(step), checked_metrics(metrics)
+        extra = checked_metadata(metadata, plain)
+        if isinstance(source, Mapping):
+            content = content_of(source, writing.buffers, writing.saver.displace)
+        else:
+            content = snapshot(source, wait=wait, immutable=immutable)
+        in_place = wait or not (content.copied or content.lasting)
+        keeps_turn = in_place or ordinal is not None
+        job: Job[CheckpointInfo] = Job(content, number, plain, extra, keeps_turn, ordinal)
+        saving = SaveHandle(job.latch)
+        try:
+            writing.saver.submit(job)
+            if in_place:
+                job.latch.wait()
+        except BaseException:
+            writing.saver.withdraw(job)
+            raise
         if wait:
             saving.result()
             self._voice.after_commit()

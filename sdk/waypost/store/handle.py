@@ -22,7 +22,6 @@ from waypost.log import logger
 from waypost.state.buffers import Buffers
 from waypost.store import format as store_format
 from waypost.store.calls import STARTING, TOGETHER, Budget, Calls
-from waypost.store.consuming import put_all_back
 from waypost.store.entries import Checkpoint, Complete, Origin
 from waypost.store.following import FollowedLog
 from waypost.store.history import fact_of
@@ -355,12 +354,6 @@ def share(
         return handle
 
 
-def open_stores() -> list[str]:
-    """The URIs of the stores that this process writes to, and that its tasks start from."""
-    starts = [handle.start_point.uri for handle in _open.values() if handle.start_point is not None]
-    return [*_open, *starts]
-
-
 def release(handle: WritingHandle) -> None:
     """Give a shared handle back; the last one flushes and closes it. Raises what the flush raises."""
     with _lock:
@@ -384,7 +377,6 @@ def _finish() -> None:
         except BaseException as error:  # noqa: BLE001 - the process ends here, with the code that tells of it
             logger.error("the program ended, but its last save could not be stored: %s", error)
             failures.append(error)
-    put_all_back()
     if failures:
         end = ending.judge(failures[0])
         end.record(attempt.report())

@@ -24,7 +24,7 @@ from typing import Final
 
 from waypost.backends.held import Held
 from waypost.errors import ConfigurationError, StorageError
-from waypost.store import leftovers, tree
+from waypost.store import tree
 from waypost.store.incoming import Take
 from waypost.store.keys import MIB
 from waypost.store.manifest import Manifest
@@ -34,7 +34,6 @@ from waypost.store.writing import Files
 _MARK: Final = "user.waypost.restored"
 _INSIDE: Final = ".waypost-unfinished-"
 """Only `_fill` makes folders of this name, and only in a folder that was empty or ours."""
-_GIVEN: Final = os.fsdecode(tree.GIVEN)
 _REPLACED: Final = "replaced"
 _GARBAGE: Final = "garbage"
 _CREATE: Final = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW
@@ -72,8 +71,6 @@ class Place:
         os.makedirs(parent, exist_ok=True)
         inside = os.path.ismount(self.path) or not os.access(parent, os.W_OK | os.X_OK)
         where, prefix = (self.path, _INSIDE) if inside else (parent, f".{name}.waypost-")
-        for folder in {parent, where}:
-            leftovers.tell(os.fsencode(folder))
         _remove_leftovers(where, prefix)
         _require_room(where, manifest.written)
         with _scratch(where, prefix) as scratch:
@@ -156,12 +153,9 @@ def _absent_or_ours(path: str) -> bool:
 
 
 def _content(path: str) -> list[str]:
-    """Everything in a folder that counts: not the file system's own lost+found in the root of a volume.
-
-    And not what a save has been given up there: it may be all that there is of it.
-    """
+    """Everything in a folder that counts: not the file system's own lost+found in the root of a volume."""
     own = os.fsdecode(tree.LOST_AND_FOUND) if os.path.ismount(path) else None
-    return [os.path.join(path, name) for name in os.listdir(path) if name != own and not name.startswith(_GIVEN)]
+    return [os.path.join(path, name) for name in os.listdir(path) if name != own]
 
 
 def _mark(path: str, label: str) -> None:
@@ -243,10 +237,7 @@ def _remove_leftovers(where: str, prefix: str) -> None:
 
 
 def _remove(path: str) -> None:
-    """Remove a file or a whole tree, also one whose folders forbid it.
-
-    What a save has been given up in it is moved beside it first.
-    """
+    """Remove a file or a whole tree, also one whose folders forbid it."""
     try:
         if not stat.S_ISDIR(os.lstat(path).st_mode):
             os.unlink(path)
@@ -254,11 +245,7 @@ def _remove(path: str) -> None:
     except FileNotFoundError:
         return
     os.chmod(path, 0o700)
-    for folder, below, files in os.walk(path):
-        for name in (*below, *files):
-            if name.startswith(_GIVEN):
-                leftovers.bring_out(os.path.join(folder, name), os.path.dirname(path))
-        below[:] = [name for name in below if not name.startswith(_GIVEN)]
+    for folder, below, _ in os.walk(path):
         for name in below:
             inner = os.path.join(folder, name)
             if not os.path.islink(inner):

@@ -224,16 +224,16 @@ class Saver(Generic[T]):
         try:
             value = self._commit(job)
         except SupersededError as error:
-            job.content.fail(error)
+            job.content.close()
             job.latch.set(error=error)
         except BaseException as error:  # noqa: BLE001 - it is raised where the save is waited for, or at the next one
             logger.error("a save failed: %s", error)
             self._failed.append((job.latch, error))
-            job.content.fail(error)
+            job.content.close()
             job.latch.set(error=error)
         else:
             self._forgive()
-            job.content.stands()
+            job.content.close()
             job.latch.set(value)
             self._tidy_for(min(self._clock() - began, LONGEST_TURN))
             if not self._tidies:
@@ -262,6 +262,5 @@ class Saver(Generic[T]):
 
 
 def _supersede(job: Job[T], why: str = "a newer save took this one's place before its upload began") -> None:
-    error = SupersededError(why)
-    job.content.fail(error)
-    job.latch.set(error=error)
+    job.content.close()
+    job.latch.set(error=SupersededError(why))

@@ -70,16 +70,6 @@ class Reader(Protocol):
         """Where so much of it stands in a file that is open as long as this is; None where it doesn't."""
 
 
-class Given(Protocol):
-    """What the program has given up (`waypost.store.consuming`)."""
-
-    def remove(self) -> None:
-        """The save stands."""
-
-    def put_back(self, error: BaseException | None, /) -> None:
-        """The save has ended in this error, which is to say where it is now."""
-
-
 @dataclasses.dataclass
 class Content:
     """The nodes of one save, and where the bytes of its files are: in memory, or at a path."""
@@ -95,8 +85,6 @@ class Content:
     """Whether the program may have begun to change what was to be read in place."""
     release: Callable[[], None] | None = None
     """To be called once, when nothing reads it any more."""
-    given: Given | None = None
-    """If the program has given its source up."""
 
     @property
     def size(self) -> int:
@@ -157,18 +145,6 @@ class Content:
         """
         if self.withdrawn:
             raise SupersededError("its caller was interrupted while it was read in place, and may change it since")
-
-    def stands(self) -> None:
-        """It was saved, by an entry that is confirmed: let go of it, and remove what the program has given up."""
-        if self.given is not None:
-            self.given.remove()
-        self.close()
-
-    def fail(self, error: BaseException) -> None:
-        """It wasn't saved, or isn't known to be: let go of it, and give back what the program has given up."""
-        if self.given is not None:
-            self.given.put_back(error)
-        self.close()
 
     def close(self) -> None:
         """Let go of the content, and remove what was made for it. Nothing may read it any more."""

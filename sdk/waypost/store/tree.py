@@ -27,8 +27,7 @@ LOST_AND_FOUND: Final = b"lost+found"
 """The file system's own folder in the root of a volume: neither saved nor taken for content."""
 
 SNAPSHOTS: Final = b".waypost-snapshot-"
-GIVEN: Final = b".waypost-given-"
-"""Names of what saves under way have beside their sources: never content."""
+"""Names of the folders that saves under way have beside their sources: never content."""
 
 
 class Kind(enum.StrEnum):
@@ -64,7 +63,7 @@ def scan(root: bytes) -> list[Node]:
         for item in found:
             if item.name == LOST_AND_FOUND and not below and os.path.ismount(root):
                 continue
-            if item.name.startswith((SNAPSHOTS, GIVEN)):
+            if item.name.startswith(SNAPSHOTS):
                 continue
             node = _node(root, os.path.join(below, item.name), item.stat(follow_symlinks=False))
             nodes.append(node)
