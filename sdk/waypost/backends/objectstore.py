@@ -62,6 +62,8 @@ _PROBE_TIMEOUT: Final = datetime.timedelta(seconds=30)
 _PROBE_BYTES: Final = 16 * 1024
 _PAGE: Final = 1000
 _LARGE: Final = 64 * 1024
+_LANES: Final = 4
+"""Requests to begin with, where they are only read."""
 _RANGE_NOT_SATISFIABLE: Final = 416
 
 
@@ -99,6 +101,11 @@ class ObjectStoreBackend:
     def uri(self) -> str:
         """The store's URI."""
         return self._uri
+
+    @property
+    def first_requests(self) -> int:
+        """Where each lane deciphers, more of them than there are cores only wait for each other."""
+        return _LANES if self._ranged is None or _in_the_open() else min(_LANES, max(2, os.cpu_count() or 1))
 
     def put_new(self, key: str, data: bytes) -> None:
         """Create `key`, or raise ExistsError."""
@@ -245,6 +252,11 @@ def _own_endpoint() -> bool:
 
 def _s3_endpoint() -> str | None:
     return os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL")
+
+
+def _in_the_open() -> bool:
+    """Whether `s3://` is reached by plain HTTP."""
+    return (_s3_endpoint() or os.environ.get("AWS_ENDPOINT") or "").startswith("http://")
 
 
 _SIGNED: Final[S3Config] = {"checksum_algorithm": "SHA256"}

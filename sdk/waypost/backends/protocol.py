@@ -95,6 +95,14 @@ class Limited(Protocol):
         """At least one."""
 
 
+class Begun(Protocol):
+    """A place that says how many requests are worth beginning with. Asked for likewise."""
+
+    @property
+    def first_requests(self) -> int:
+        """At least one."""
+
+
 class Expectant(Protocol):
     """A place that prepares for large writes. Asked for as Limited is."""
 

@@ -20,7 +20,7 @@ from waypost.store.calls import Calls
 from waypost.store.keys import MIB
 from waypost.store.ranges import Request
 from waypost.store.undisturbed import gone, with_its_end
-from waypost.store.width import MOST, START, Width, most_at
+from waypost.store.width import MOST, Width, first_at, most_at
 
 MOST_HELD: Final = 128 * MIB
 """Bytes asked for and not yet dealt with, all requests together. A backend that gives them piece by piece holds a small
@@ -42,8 +42,8 @@ class _Flight:
 
     def __init__(self, calls: Calls, deal: Deal) -> None:
         self._deal = deal
-        most = most_at(calls.backend)
-        self._calls, self._width = calls, Width(calls.seams.clock, min(START, most), most)
+        width = Width(calls.seams.clock, first_at(calls.backend), most_at(calls.backend))
+        self._calls, self._width = calls, width
         self._pool = calls.seams.pool(MOST, "waypost-fetch")
         self._flying: dict[int, int] = {}
         """Bytes of each request that was given to a lane and hasn't ended, by its number."""

@@ -32,6 +32,12 @@ def most_at(backend: Backend) -> int:
     return min(MOST, most)
 
 
+def first_at(backend: Backend) -> int:
+    """How many requests to begin with at this place."""
+    first: int = getattr(backend, "first_requests", START)
+    return min(first, most_at(backend))
+
+
 class Width:
     """How many requests may be in flight now. Owned by one thread, but for `throttled`."""
 

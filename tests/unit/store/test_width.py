@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
+import os
 from collections.abc import Callable
 
 import pytest
 
 from tests.unit.store.stepped import SteppedBackend
+from waypost.backends.objectstore import ObjectStoreBackend
 from waypost.backends.protocol import Limited
 from waypost.mover.serving import _Telling
-from waypost.store.width import MOST, START, Width, most_at
+from waypost.store.width import MOST, START, Width, first_at, most_at
 
 
 class Line:
@@ -113,3 +116,17 @@ def test_a_place_that_does_one_at_a_time_is_known_as_that_through_what_is_put_ar
     for place, most in [(Single(), single.most_requests), (SteppedBackend(), MOST)]:
         telling = _Telling(place, frozenset(), lambda message: None)
         assert most_at(telling) == most_at(place) == most
+
+
+def test_a_place_says_how_many_requests_to_begin_with(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each lane over TLS wants a core; over plain HTTP the kernel does most of it."""
+    for address, cores, expected in (
+        ("http://storage:9000", 2, 4),
+        ("https://storage:9000", 2, 2),
+        ("https://storage:9000", 1, 2),
+        ("https://storage:9000", 16, 4),
+    ):
+        monkeypatch.setenv("AWS_ENDPOINT_URL", address)
+        monkeypatch.setattr(os, "cpu_count", functools.partial(int, cores))
+        assert first_at(ObjectStoreBackend("s3://bucket/store")) == expected
+    assert first_at(SteppedBackend()) == START
