@@ -122,7 +122,7 @@ class Belief:
     def expect(self, length: int) -> None:
         """So many bytes are going to be put: if that is worth it, it is asked at once."""
         if self._clock() >= self._until:
-            self._ask_if_worth(self._sent + length)
+            self._ask_if_worth(max(self._sent, length))  # a small save behind large ones is left in peace
 
     def _ask_if_worth(self, sent: int) -> None:
         if sent >= WORTH_ASKING and self._asking.acquire(blocking=False):

@@ -59,6 +59,13 @@ def test_who_is_about_to_send_much_asks_at_once() -> None:
     assert server.times == 1
 
 
+def test_a_small_save_behind_large_ones_does_not_begin_with_questions() -> None:
+    server = Asked(checks=True)
+    server.belief.holds_for(WORTH_ASKING - 1)
+    server.belief.expect(PACK)
+    assert server.waiting == []
+
+
 def test_packs_are_signed_until_the_answer_is_there_and_wait_for_nothing() -> None:
     server = Asked(checks=True)
     assert server.send(20) == [False] * 20
