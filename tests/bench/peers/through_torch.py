@@ -7,6 +7,7 @@ long until the state is safe. `back WHAT SOURCE PATH MIB`: a state into tensors 
 
 from __future__ import annotations
 
+import functools
 import io
 import os
 import shutil
@@ -53,7 +54,7 @@ def block(what: str, path: str, uri: str, mebibytes: int) -> None:
         save(number)()
         for tensor in state.values():
             tensor.add_(1)  # as a step does: what has not changed need not be saved again
-        if what == "folder":
+        if what in ("folder", "immutable"):
             _write_parts(state, Path(path))
     with timed() as report:
         began = time.perf_counter()
@@ -93,13 +94,15 @@ def _waypost_state(state: dict[str, Any], _: str, uri: str) -> Callable[[int], C
     return lambda number: checkpoints.save(state, step=number).result
 
 
-def _waypost_folder(state: dict[str, Any], path: str, uri: str) -> Callable[[int], Callable[[], object]]:
+def _waypost_folder(
+    state: dict[str, Any], path: str, uri: str, *, immutable: bool = False
+) -> Callable[[int], Callable[[], object]]:
     from waypost import Checkpoints
 
     checkpoints = Checkpoints(uri, attempt=1)
     Path(path).mkdir()
     _write_parts(state, Path(path))
-    return lambda number: checkpoints.save(path, step=number).result
+    return lambda number: checkpoints.save(path, step=number, immutable=immutable).result
 
 
 def _write_parts(state: dict[str, Any], folder: Path) -> None:
@@ -139,11 +142,12 @@ def _orbax(state: dict[str, Any], path: str, _: str) -> Callable[[int], Callable
     return save
 
 
-_SAVES = {
+_SAVES: dict[str, Callable[[dict[str, Any], str, str], Callable[[int], Callable[[], object]]]] = {
     "torch.save": _torch_save,
     "copy": _copy,
     "state": _waypost_state,
     "folder": _waypost_folder,
+    "immutable": functools.partial(_waypost_folder, immutable=True),
     "dcp": _dcp,
     "orbax": _orbax,
 }
