@@ -151,36 +151,6 @@ def test_a_small_save_starts_no_process(mover: Mover, calls: Calls) -> None:
     assert mover.pid is None
 
 
-def test_a_process_is_ready_before_the_first_save_of_what_was_restored(tmp_path: Path) -> None:
-    uri = f"file://{tmp_path}/store"
-    with Checkpoints(uri, attempt=1) as checkpoints:
-        checkpoints.save(folder_of(tmp_path), step=1, wait=True)
-    with Checkpoints(uri, attempt=2) as checkpoints:
-        writing = checkpoints._writing
-        assert writing is not None
-        mover = writing._elsewhere
-        assert isinstance(mover, Mover)
-        checkpoints.restore(tmp_path / "restored")
-        writing.saver.drain(None)
-        ready = mover.pid
-        assert ready is not None
-        checkpoints.save(tmp_path / "restored", step=2, wait=True)
-        assert mover.pid == ready
-
-
-def test_none_is_made_ready_for_what_the_program_moves_itself(mover: Mover, calls: Calls) -> None:
-    mover.prepare(calls.backend.uri, MIB - 1)
-    assert mover.pid is None
-
-
-def test_a_store_that_it_cannot_open_is_told_with_the_save(mover: Mover, tmp_path: Path) -> None:
-    mover.prepare("memory://here", 8 * MIB)
-    ready = mover.pid
-    calls = calls_to(f"file://{tmp_path}/store")
-    assert mover.pack(sources.look(folder_of(tmp_path)), calls, UPLOAD, SIZES).packs
-    assert mover.pid == ready
-
-
 def test_one_process_serves_all_saves(mover: Mover, calls: Calls) -> None:
     pids = set()
     for _ in range(3):

@@ -11,6 +11,10 @@ from collections.abc import Callable, Iterator
 import pytest
 from awscrt.checksums import crc64nvme
 
+from waypost.backends.objectstore import ObjectStoreBackend
+from waypost.store.calls import Budget, Calls
+from waypost.store.seams import Seams
+
 Act = Callable[["Request"], None]
 
 
@@ -130,3 +134,8 @@ def put_server(patch: pytest.MonkeyPatch) -> Iterator[PutServer]:
     patch.setenv("AWS_REGION", "us-east-1")
     yield server
     server.close()
+
+
+def calls_to(backend: ObjectStoreBackend) -> Calls:
+    """The store's calls to it, that wait little."""
+    return Calls(backend, Seams(), Budget(seconds=5.0, first_pause=0.01))
