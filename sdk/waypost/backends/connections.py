@@ -20,6 +20,8 @@ import threading
 import time
 from typing import Any, Final
 
+from waypost.backends.aligned import between
+
 CONNECT_SECONDS: Final = 10.0
 SILENT_SECONDS: Final = 60.0
 """When a connection without a sign of life is given up for good; its caller may have gone on long before."""
@@ -44,7 +46,8 @@ class Connection(http.client.HTTPConnection):
 
     def connect(self) -> None:
         """Connect. Raises OSError, of which ssl.SSLError is one."""
-        plain = socket.create_connection((self.host, self.port), self.timeout)
+        address: Any = _octets(self.host), self.port
+        plain = socket.create_connection(address, self.timeout)
         try:
             plain.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             self.sock = plain if self._context is None else _Deciphered(plain, self._context, self.host)
@@ -52,6 +55,11 @@ class Connection(http.client.HTTPConnection):
         except BaseException:
             plain.close()
             raise
+
+
+def _octets(host: str) -> str | bytes:
+    """A name as the resolver takes it: Python loads its tables of all scripts, some ms, for any name that is a text."""
+    return host.encode("ascii") if host.isascii() else host
 
 
 class Kept:
@@ -100,7 +108,7 @@ class _Deciphered:
         self._plain = plain
         self._arrived, self._leaving = ssl.MemoryBIO(), ssl.MemoryBIO()
         self._tls = context.wrap_bio(self._arrived, self._leaving, server_hostname=host)
-        self._gulp = memoryview(bytearray(_GULP))
+        self._gulp = between(_GULP)
         self._files, self._closing = 0, False
         while True:
             try:

@@ -23,6 +23,7 @@ import stat
 from collections.abc import Iterator
 from typing import BinaryIO, Final
 
+from waypost.backends.aligned import between
 from waypost.backends.held import Held
 from waypost.backends.protocol import (
     PIECE,
@@ -112,7 +113,7 @@ class FileBackend:
 
     def read_range(self, key: str, start: int, length: int, take: Take) -> None:
         """A part of the content of `key`."""
-        buffer = memoryview(bytearray(min(PIECE, length)))
+        buffer = between(min(PIECE, length))
         with _translated():
             file = self._open(key)
         with file:

@@ -7,6 +7,7 @@ import os
 from collections.abc import Iterator, Sequence
 from typing import Final
 
+from waypost.backends.aligned import between
 from waypost.backends.protocol import Part
 
 _PIECE: Final = 1024 * 1024
@@ -14,7 +15,7 @@ _PIECE: Final = 1024 * 1024
 
 def pieces_of(parts: Sequence[Part]) -> Iterator[memoryview]:
     """What the parts hold, piece by piece; each is the caller's until the next. Raises OSError."""
-    memory = memoryview(bytearray(_PIECE))
+    memory = between(_PIECE)
     for part in parts:
         if isinstance(part, memoryview):
             yield part

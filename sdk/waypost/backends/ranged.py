@@ -12,6 +12,7 @@ last request may have been closed by the server meanwhile, which shows when the 
 
 from __future__ import annotations
 
+import collections
 import contextlib
 import datetime
 import http.client
@@ -24,6 +25,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from waypost.backends import connections
 from waypost.backends.addresses import broken, is_proxied, shown
+from waypost.backends.aligned import between
 from waypost.backends.answers import as_obstore_says, meaning
 from waypost.backends.connections import Connection, Kept
 from waypost.backends.protocol import PIECE, Take
@@ -45,6 +47,7 @@ _UNDERSTOOD: Final = (404, 408, 416, 429)
 _MOST_REFUSALS: Final = 3
 """One behind the other; fewer may be of the moment (a token that has just expired)."""
 _MOST_SAID: Final = 64 * 1024
+_MOST_SPARE: Final = 4
 
 
 class RangedReads:
@@ -55,6 +58,8 @@ class RangedReads:
         self._store, self._obstore = store, obstore
         self._lock = threading.Lock()
         self._kept = Kept()
+        self._spare: collections.deque[memoryview] = collections.deque(maxlen=_MOST_SPARE)
+        """Memory for pieces, between two requests: pages that are new to a process cost more than what is read into."""
         self._context: ssl.SSLContext | None = None
         self._direct = False
         """Whether it is known that no proxy stands between."""
@@ -90,6 +95,7 @@ class RangedReads:
         """Hang up."""
         self._off = True
         self._kept.close()
+        self._spare.clear()
 
     def _sign(self, key: str) -> urllib.parse.SplitResult | None:
         try:
@@ -172,7 +178,10 @@ class RangedReads:
         self, answer: http.client.HTTPResponse, expected: int, take: Take, address: urllib.parse.SplitResult
     ) -> None:
         left = expected
-        memory = memoryview(bytearray(min(PIECE, expected)))
+        try:
+            memory = self._spare.pop()
+        except IndexError:
+            memory = between(PIECE)
         while left:
             piece = memory[: min(left, len(memory))]
             try:
@@ -184,6 +193,7 @@ class RangedReads:
                 raise broken(early, "GET", address, reading=True)
             take(piece[:size])
             left -= size
+        self._spare.append(memory)  # who failed may have handed it on
 
 
 def _ask(connection: Connection, target: str, headers: dict[str, str]) -> http.client.HTTPResponse:

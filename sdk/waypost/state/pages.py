@@ -10,11 +10,11 @@ from __future__ import annotations
 
 import ctypes
 import functools
-import mmap
 import sys
 from collections.abc import Callable
 from typing import Final
 
+from waypost.backends.aligned import mapped
 from waypost.store.keys import MIB
 
 LARGE: Final = 2 * MIB
@@ -34,9 +34,9 @@ def ask_for_large_pages(address: int, size: int) -> bool:
 
 def untouched(size: int) -> memoryview:
     """New memory of so many bytes, all zero."""
-    if size < _LEAST or not hasattr(mmap, "MAP_PRIVATE"):
+    if size < _LEAST:
         return memoryview(bytearray(size))  # which writes the zeros, page by page
-    return memoryview(mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS))
+    return memoryview(mapped(size))
 
 
 @functools.cache

@@ -16,6 +16,8 @@ import collections
 import mmap
 from typing import Final
 
+from waypost.backends.aligned import mapped
+
 Buffer = mmap.mmap
 
 
@@ -53,7 +55,7 @@ class Buffers:
         if self._held + size > self._budget and self._held:
             return None
         self._held += size
-        return mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+        return mapped(size)
 
     def give_back(self, buffer: Buffer) -> None:
         """The caller doesn't need it any more; others may."""

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from typing import Any, Final, Self
 
+from waypost.backends.aligned import mapped
 from waypost.backends.parts import changed, pieces_of
 from waypost.backends.protocol import Direct, FilePart, Part
 from waypost.errors import StorageError
@@ -39,7 +40,9 @@ class Flight:
         most = max(1, min(width.most_at(calls.backend), sizes.memory // chunk - 1))
         self._width = Width(calls.seams.clock, min(_START, most), most)
         self._direct = _direct(calls.backend)
-        self._scratch = memoryview(bytearray(chunk)) if self._direct is not None else None
+        self._chunk = chunk
+        self._scratch: memoryview | None = None
+        """What passes through it is only hashed: it stays in its file until it is sent."""
         self._calls = calls.beside(self._check, self._width.throttled, lambda: self._width.now)
         self._clock, self._sizes = calls.seams.clock, sizes
         self._buffers = Buffers(sizes.memory)
@@ -61,6 +64,8 @@ class Flight:
     def filling(self) -> Filling:
         """An empty pack; waits until there is memory for it. Raises what sending the others raises, StorageError."""
         if self._direct is not None and self._direct.takes_parts():
+            if self._scratch is None:
+                self._scratch = memoryview(mapped(self._chunk))
             return Filling(self._size(), lambda size: self._buffer(lambda: size), self._direct, self._scratch)
         buffer = self._buffer(self._size)
         return Filling(len(buffer), lambda _: buffer)

@@ -7,6 +7,8 @@ looks at.
 from __future__ import annotations
 
 import contextlib
+import ctypes
+import mmap
 import os
 import socket
 import ssl
@@ -18,6 +20,7 @@ import pytest
 
 from tests.cluster.certificates import Authority
 from waypost.backends import connections
+from waypost.backends.aligned import BEHIND
 from waypost.backends.objectstore import ObjectStoreBackend
 from waypost.backends.protocol import PIECE, AbsentError, ThrottledError, UnreachableError
 
@@ -185,6 +188,38 @@ def test_a_kept_connection_that_was_closed_is_opened_anew(server: Server, backen
     assert read(backend) == CONTENT
     assert read(backend) == CONTENT
     assert server.connections == 2
+
+
+def test_pieces_come_in_the_memory_of_the_last_request(server: Server, backend: ObjectStoreBackend) -> None:
+    """Where every processor copies fast (`waypost.backends.aligned`)."""
+    places: list[int] = []
+
+    def take(piece: memoryview) -> None:
+        places.append(ctypes.addressof(ctypes.c_char.from_buffer(piece)))
+
+    server.speeches = [right(), right()]
+    for _ in range(2):
+        backend.read_range("packs/one", START, SIZE, take)
+    assert len(places) == 6
+    assert len(set(places)) == 1
+    assert places[0] % mmap.PAGESIZE == BEHIND
+
+
+def test_memory_of_a_request_that_was_given_up_is_not_used_again(server: Server, backend: ObjectStoreBackend) -> None:
+    """Its thread may be about to write into it."""
+    kept: list[memoryview] = []
+
+    def gives_up(piece: memoryview) -> None:
+        kept.append(piece)
+        raise RuntimeError
+
+    server.speeches = [right(), right()]
+    with pytest.raises(RuntimeError):
+        backend.read_range("packs/one", START, SIZE, gives_up)
+    first = bytes(kept[0])
+    kept[0][:] = bytes(len(kept[0]))
+    assert read(backend) == CONTENT
+    assert kept[0] == bytes(len(first))
 
 
 def test_a_new_connection_that_gives_no_answer_is_trouble(server: Server, backend: ObjectStoreBackend) -> None:
