@@ -75,7 +75,7 @@ ENV_UPLOADER: Final = "WAYPOST_UPLOADER"
 ENV_FETCH: Final = "WAYPOST_FETCH"
 """Set by the user: `obstore` reads everything of s3:// by that library, large parts too."""
 ENV_SEND: Final = "WAYPOST_SEND"
-"""Set by the user: `direct` sends packs to s3:// straight from files where that is possible: less memory, more time."""
+"""Set by the user: `obstore` writes everything to s3:// by that library, parts of files too."""
 ENV_NAMES: Final = (
     ENV_CHECKPOINT_DST,
     ENV_CHECKPOINT_SRC,

@@ -1,8 +1,7 @@
 """Parts of open files, sent to a server of S3 by the system itself (sendfile): an upload over plain HTTP.
 
-obstore is given a pack in this process's memory: three packs' worth of it. It is done only where that is asked for
-(WAYPOST_SEND=direct): it saves the memory, but over loopback both sides spend more on pages than on copies, and it took
-1.3 times as long. Here the pages of a file go to the socket, and only what was hashed passes
+obstore is given a pack in this process's memory: three packs' worth of it. Here the pages of a file go to the socket,
+in the same time and with a little less CPU (docs/benchmarks.md), and only what was hashed passes
 through a buffer, chunk by chunk. The bytes are read twice then, and may have changed in between. So this is done only
 where the server is known to check CRC-64/NVME (`checksums.py`), and a body that it refuses is compared with the files.
 
@@ -93,7 +92,7 @@ class DirectPuts:
         self._signer: _Signer | None = None
         self._refusals = 0
         others = {name for name in os.environ if name.upper().startswith("AWS_")} - _UNDERSTOOD
-        self._off = os.environ.get(ENV_SEND) != "direct" or any(os.environ[name] for name in others)
+        self._off = os.environ.get(ENV_SEND) == "obstore" or any(os.environ[name] for name in others)
 
     def possible(self) -> bool:
         """Whether it can be done at all; finds out at the first call."""

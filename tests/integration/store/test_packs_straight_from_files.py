@@ -21,11 +21,6 @@ pytestmark = pytest.mark.integration
 PATIENT = Budget(seconds=60.0, answer=2.0)
 
 
-@pytest.fixture(autouse=True)
-def asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("WAYPOST_SEND", "direct")
-
-
 class Loose:
     """A cord that nobody cuts."""
 

@@ -132,7 +132,6 @@ def put_server(patch: pytest.MonkeyPatch) -> Iterator[PutServer]:
     patch.setenv("AWS_ACCESS_KEY_ID", "somebody")
     patch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
     patch.setenv("AWS_REGION", "us-east-1")
-    patch.setenv("WAYPOST_SEND", "direct")
     yield server
     server.close()
 

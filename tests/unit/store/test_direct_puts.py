@@ -177,7 +177,7 @@ def test_nobody_there_is_a_place_that_cannot_be_reached(
         ("AWS_SERVER_SIDE_ENCRYPTION", "AES256"),
         ("AWS_SSE_KMS_KEY_ID", "key"),
         ("AWS_REQUEST_PAYER", "true"),
-        ("WAYPOST_SEND", ""),
+        ("WAYPOST_SEND", "obstore"),
     ],
 )
 def test_where_it_is_not_done(server: PutServer, monkeypatch: pytest.MonkeyPatch, name: str, value: str) -> None:
