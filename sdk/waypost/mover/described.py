@@ -81,7 +81,7 @@ class Described:
             self.descriptors.append(os.dup(place.descriptor))
             return Shared(len(self.descriptors) - 1, place.offset, place.length)
         if isinstance(place, bytes):
-            return os.path.abspath(place)
+            return place if place.startswith(b"/") else os.path.abspath(place)
         return tuple(piece if isinstance(piece, Hole) else self._part(piece) for piece in place)
 
     def _part(self, piece: Data) -> Part:

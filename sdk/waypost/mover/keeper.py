@@ -145,8 +145,8 @@ class Mover:
                     self.close()  # and with it all that is on its way
                     raise
                 match answer:
-                    case Done(manifest):
-                        return manifest
+                    case Done(chunks, packs):
+                        return Manifest(content.nodes, chunks, packs)
                     case Failed(error):
                         raise error
                     case Unable():

@@ -114,7 +114,8 @@ class _Serving:
         calls = Calls(_Telling(backend, work.stored, self._say), Seams(), work.budget, grace=self._grace)
         try:
             content = content_of(work.content, descriptors)
-            return Done(pack_content(content, calls, work.upload, work.sizes, work.held))
+            packed = pack_content(content, calls, work.upload, work.sizes, work.held)
+            return Done(packed.chunks, packed.packs)
         except MemoryError:
             os._exit(1)  # that is this process's own trouble
         except Exception as error:  # noqa: BLE001 - it is raised where the save is waited for

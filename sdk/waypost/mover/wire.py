@@ -20,7 +20,7 @@ from typing import Final
 from waypost.mover.described import Description
 from waypost.store.calls import Budget
 from waypost.store.keys import Upload
-from waypost.store.manifest import Manifest
+from waypost.store.manifest import Chunk, Pack
 from waypost.store.packing import Stock
 from waypost.store.sizes import Sizes
 from waypost.store.urgency import Urgency
@@ -81,9 +81,10 @@ class Stored:
 
 @dataclasses.dataclass(frozen=True)
 class Done:
-    """From the mover: all of the content is in packs that were confirmed."""
+    """From the mover: all of the content is in packs that were confirmed; as in a manifest, but for the nodes."""
 
-    manifest: Manifest
+    chunks: Sequence[Sequence[Chunk]]
+    packs: Sequence[Pack]
 
 
 @dataclasses.dataclass(frozen=True)

@@ -61,7 +61,7 @@ class Private:
 
     def at(self, name: bytes) -> bytes:
         """The path of what is called so in it."""
-        return os.path.join(self.path, name)
+        return self.path + b"/" + name
 
     def remove(self) -> None:
         """With all that is in it. In a forked child: nothing, for its parent goes on with it."""

@@ -23,6 +23,7 @@ from waypost.store import keys, tree
 from waypost.store.damage import DamagedError
 from waypost.store.density import too_dense
 from waypost.store.members import Members
+from waypost.store.pickled import by_values
 from waypost.store.sequences import MAX_SEQUENCE
 from waypost.store.tree import Kind, Node
 
@@ -38,6 +39,7 @@ _MAX_SECONDS: Final = 2**40
 _NOWHERE: Final = -1
 
 
+@by_values
 @dataclasses.dataclass(frozen=True, slots=True)
 class Chunk:
     """A piece of a file, in a pack."""

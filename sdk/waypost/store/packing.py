@@ -26,6 +26,7 @@ from waypost.store.edges import cuts, edges_of
 from waypost.store.filling import Filling
 from waypost.store.keys import MIB, Upload
 from waypost.store.manifest import Chunk, Manifest, Pack
+from waypost.store.pickled import by_values
 from waypost.store.sending import Flight
 from waypost.store.sizes import SIZES, Sizes
 from waypost.store.sources import MIN_HOLE, Content, Reader
@@ -33,6 +34,7 @@ from waypost.store.trails import HEAD, Mark, Patience, Trail
 from waypost.store.tree import Kind
 
 
+@by_values
 @dataclasses.dataclass(frozen=True, slots=True)
 class Held:
     """Where a chunk stands that is in the store already."""
@@ -125,11 +127,16 @@ class _Packing:
     def add(self, content: Content, index: int) -> Sequence[Chunk]:
         """The file at `index`."""
         node = content.nodes[index]
+        marks = self._held.trails.get(node.path, ())
+        if node.size < _WORTH_SENDING:
+            self._refers = False
+            with content.open(index) as reader:
+                return self._file(reader, node.size, marks)
         with contextlib.ExitStack() as stack:
             reader = stack.enter_context(content.open(index))
-            self._refers = node.size >= _WORTH_SENDING and reader.part(0, 0) is not None
+            self._refers = reader.part(0, 0) is not None
             self._closing = stack
-            chunks = self._file(reader, node.size, self._held.trails.get(node.path, ()))
+            chunks = self._file(reader, node.size, marks)
         if self._open >= _MOST_OPEN:
             self._send_all()
             self._opened.close()

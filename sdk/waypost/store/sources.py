@@ -168,7 +168,8 @@ def look(source: Source) -> Content:
     path = os.fsencode(source)
     if os.path.isdir(path):
         nodes = tree.scan(path)
-        places = [os.path.join(path, node.path) if node.kind is Kind.FILE else None for node in nodes]
+        above = os.path.join(path, b"")
+        places = [above + node.path if node.kind is Kind.FILE else None for node in nodes]
         return Content(nodes, places, copied=False)
     real = os.path.realpath(path)
     status = os.stat(real)
@@ -259,6 +260,10 @@ class _OpenFile:
 
 def written(descriptor: int, size: int) -> Iterator[tuple[int, int]]:
     """The ranges of a file that somebody has written, ascending, with only large holes around them."""
+    if size < MIN_HOLE:
+        if size:
+            yield 0, size
+        return
     start = at = 0  # from `start` on data is wanted, and up to `at` it has been looked for
     while at < size:
         data = _seek(descriptor, at, os.SEEK_DATA, size)

@@ -22,6 +22,8 @@ import dataclasses
 from collections.abc import Callable, Container, Sequence
 from typing import Final
 
+from waypost.store.pickled import by_values
+
 HEAD: Final = 64
 """Bytes by which the beginning of a chunk is recognised. Only a hint: the hash decides."""
 _AHEAD: Final = (0, 1, 2, 3, 7, 15, 31)
@@ -45,6 +47,7 @@ _SPLINTERS: Final = 16
 """So many of that size a file may be cut into, and one more for each few chunks of it."""
 
 
+@by_values
 @dataclasses.dataclass(frozen=True, slots=True)
 class Mark:
     """A chunk of a file as it was saved last."""

@@ -19,6 +19,7 @@ from collections.abc import Iterator
 from typing import Final
 
 from waypost.errors import ConfigurationError
+from waypost.store.pickled import by_values
 
 MAX_NAME: Final = 255
 MAX_PATH: Final = 4095
@@ -38,6 +39,7 @@ class Kind(enum.StrEnum):
     LINK = "link"
 
 
+@by_values
 @dataclasses.dataclass(frozen=True, slots=True)
 class Node:
     """One file, folder or symbolic link, relative to the folder that is saved."""
@@ -60,12 +62,13 @@ def scan(root: bytes) -> list[Node]:
         below = folders.pop()
         with os.scandir(os.path.join(root, below)) as listing:
             found = sorted(listing, key=lambda item: item.name)
+        above = below + b"/" if below else b""
         for item in found:
             if item.name == LOST_AND_FOUND and not below and os.path.ismount(root):
                 continue
             if item.name.startswith(SNAPSHOTS):
                 continue
-            node = _node(root, os.path.join(below, item.name), item.stat(follow_symlinks=False))
+            node = _node(root, above + item.name, item.stat(follow_symlinks=False))
             nodes.append(node)
             if node.kind is Kind.FOLDER:
                 folders.append(node.path)
