@@ -1,0 +1,168 @@
+"""What the processor does while Waypost moves a large file: the reason for what the benchmark measured.
+
+    python -m tests.bench.profile [--size MIB] [--rounds N]
+
+Linux's `perf` samples every process of Waypost's from the word to the end, system calls included; a sample counts for
+what the machine was at, as its symbol tells. Printed are seconds of processor time for each kind, the mean of the
+rounds, and under them those that the server took meanwhile. The kernel's symbols are shown to root only.
+"""
+
+from __future__ import annotations
+
+import argparse
+import collections
+import dataclasses
+import os
+import re
+import statistics
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Final
+
+from tests.bench.contest import BUCKET, HTTP, OURS, TLS, Contestant, Row, Setting, Stage, Turn, compete
+from tests.bench.measuring import Program, RunError
+from tests.bench.rows.large import RESTORE, UPLOAD
+from tests.bench.sink import Sink
+from tests.cluster.packages import require_packages
+from tests.cluster.progress import say
+
+_HERTZ: Final = 1999
+_KINDS: Final[Sequence[tuple[str, str]]] = (
+    ("hashing (BLAKE3)", r"blake3"),
+    ("checksums and signatures", r"sha2|crc|hmac|awscrt"),
+    ("TLS", r"libcrypto|libssl|_ssl\.|rustls|ring_core|aes|gcm|chacha20_poly"),
+    ("new pages: found, cleared, charged", r"clear_page|alloc_.*(page|folio)|folio_alloc|charge|page_fault|prep_new"),
+    (
+        "new pages: found, cleared, charged",
+        r"handle_mm_fault|get_page_from_freelist|shmem_(get|alloc|add)|free_.*(page|folio)",
+    ),
+    ("copies from and to sockets", r"_copy_(to|from)_iter|skb_copy|simple_copy_to_iter|csum_and_copy"),
+    ("copies to and from files", r"copy_folio|filemap|shmem_(file|write)|generic_perform_write|mapping_seek|copy_page"),
+    ("copies within the program", r"libc\.so.*mem(move|cpy|set)|memmove|memcpy"),
+    ("network, else", r"tcp|skb|sock|inet|ip_|__ip|net_rx|dev_|loopback|napi|softirq"),
+    ("threads: waking, waiting, switching", r"futex|sched|switch|wake|spin|rwsem|pthread|sem_|take_gil|drop_gil"),
+    ("Python", r"python"),
+    ("obstore, else", r"obstore"),
+    ("kernel, else", r"kernel|\[k\]"),
+)
+_SAMPLE: Final = re.compile(r"\s*[0-9a-f]+ (?P<symbol>.*) \((?P<place>[^()]*)\)\s*")
+_ELSE: Final = "else"
+_ALL: Final = "all of it"
+
+
+def kind_of(symbol: str, place: str) -> str:
+    """What a sample of this symbol, of this library or of the kernel, was at."""
+    told = f"{Path(place).name} {symbol}"
+    return next((kind for kind, pattern in _KINDS if re.search(pattern, told)), _ELSE)
+
+
+def kinds_in(samples: Iterable[str]) -> Mapping[str, int]:
+    """How many samples there are of each kind, in what `perf script -F ip,sym,dso` prints."""
+    found = (_SAMPLE.fullmatch(line) for line in samples)
+    return collections.Counter(kind_of(one["symbol"], one["place"]) for one in found if one is not None)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Print the table."""
+    parser = argparse.ArgumentParser(prog="python -m tests.bench.profile", description=__doc__.splitlines()[0])
+    parser.add_argument("--size", type=int, default=1024, metavar="MIB", help="of the large file")
+    parser.add_argument("--rounds", type=int, default=3, help="counted ones; one more warms up")
+    told = parser.parse_args(arguments)
+    require_packages(["linux-perf"])
+    columns: dict[str, Mapping[str, float]] = {}
+    with tempfile.TemporaryDirectory(prefix="waypost-bench-", dir="/dev/shm") as work, Sink.start(BUCKET) as sink:
+        stage = Stage(sink, Path(work), told.size, told.rounds)
+        for row, setting in ((UPLOAD, HTTP), (UPLOAD, TLS), (RESTORE, HTTP), (RESTORE, TLS)):
+            label = f"{row.name}, {setting.label}"
+            say(f"{label}: {row.title}")
+            columns[label] = profile(row, setting, stage)
+    print(table(columns))
+    return 0
+
+
+def profile(row: Row, setting: Setting, stage: Stage) -> Mapping[str, float]:
+    """Seconds of each kind in the row's Waypost, under them the server's, and from the word to the end."""
+    with tempfile.TemporaryDirectory() as folder:
+        recorder = _Recorder(Path(folder))
+        ours = next(one for one in row.contestants(stage) if one.name == OURS)
+        alone = dataclasses.replace(row, contestants=lambda _: [recorder.watching(ours)])
+        outcome = compete(alone, setting, stage, [])
+        if not outcome.sound:
+            raise RunError(f"{row.name}: {outcome.failures}")
+        counted = [recorder.kinds(number) for number in range(1, stage.rounds + 1)]
+    kinds = dict.fromkeys(kind for kind, _ in [*_KINDS, (_ELSE, "")])
+    found = {kind: statistics.mean(one.get(kind, 0) for one in counted) / _HERTZ for kind in kinds}
+    taken = outcome.results[OURS]
+    return {
+        **found,
+        _ALL: sum(found.values()),
+        "the server's": statistics.mean(one.server_cpu_seconds for one in taken),
+        "from the word to the end": statistics.mean(one.seconds for one in taken),
+    }
+
+
+class _Recorder:
+    """Runs a contestant's program under perf, which begins to look at it with the word."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._control, self._answer = folder / "control", folder / "answer"
+        for pipe in (self._control, self._answer):
+            os.mkfifo(pipe)
+
+    def watching(self, contestant: Contestant) -> Contestant:
+        def program(turn: Turn) -> Program:
+            told = contestant.program(turn)
+            record = [
+                "perf",
+                "record",
+                "--quiet",
+                "--freq",
+                str(_HERTZ),
+                "--delay=-1",
+                "--output",
+                self._file(turn.number),
+            ]
+            record += ["--control", f"fifo:{self._control},{self._answer}", "--"]
+            return dataclasses.replace(told, command=[*record, *told.command])
+
+        def before(turn: Turn) -> None:
+            contestant.before(turn)
+            with self._control.open("w") as control, self._answer.open() as answer:
+                control.write("enable\n")
+                control.flush()
+                answer.readline()
+
+        return dataclasses.replace(contestant, program=program, before=before)
+
+    def kinds(self, number: int) -> Mapping[str, int]:
+        """How many samples of each kind were taken in that round."""
+        script = ["perf", "script", "--input", self._file(number), "--fields", "ip,sym,dso"]
+        done = subprocess.run(script, capture_output=True, text=True, check=False)
+        if done.returncode != 0:
+            raise RunError(f"`{' '.join(script)}` failed: {done.stderr}")
+        return kinds_in(done.stdout.splitlines())
+
+    def _file(self, number: int) -> str:
+        return str(self._folder / f"{number}.data")
+
+
+def table(columns: Mapping[str, Mapping[str, float]]) -> str:
+    """Kinds against rows, in seconds, as Markdown."""
+    kinds = list(next(iter(columns.values())))
+    lines = [["seconds of processor time", *columns]]
+    lines += [[kind, *(f"{column[kind]:.2f}" for column in columns.values())] for kind in kinds]
+    lines = [line for line in lines if line is lines[0] or any(figure != "0.00" for figure in line[1:])]
+    widths = [max(len(line[place]) for line in lines) for place in range(len(lines[0]))]
+    shown = [
+        "| " + " | ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)) + " |" for line in lines
+    ]
+    ruler = "| " + " | ".join([":" + "-" * (widths[0] - 1), *("-" * (width - 1) + ":" for width in widths[1:])]) + " |"
+    return "\n".join([shown[0], ruler, *shown[1:]])
+
+
+if __name__ == "__main__":
+    sys.exit(main())
