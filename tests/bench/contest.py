@@ -19,6 +19,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from tests.bench.accounts import processor
 from tests.bench.measuring import Measurement, Program, RunError, measure, warm_memory
 from tests.bench.server import Server
 from tests.cluster.progress import say
@@ -154,7 +155,7 @@ class Circumstances:
     def of(cls, stage: Stage) -> Circumstances:
         """Those of now and here."""
         system, python = platform.release().partition("-")[0], platform.python_version()
-        machine = f"{os.cpu_count()} cores, Linux {system}, Python {python}"
+        machine = f"{os.cpu_count()} cores of {processor()}, Linux {system}, Python {python}"
         return cls(datetime.datetime.now(datetime.UTC).date().isoformat(), machine, stage.mebibytes, stage.rounds)
 
     def __str__(self) -> str:

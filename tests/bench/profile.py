@@ -14,6 +14,7 @@ import collections
 import dataclasses
 import os
 import re
+import select
 import statistics
 import subprocess
 import sys
@@ -30,6 +31,7 @@ from tests.cluster.packages import require_packages
 from tests.cluster.progress import say
 
 _HERTZ: Final = 1999
+_ANSWER_SECONDS: Final = 10.0
 _KINDS: Final[Sequence[tuple[str, str]]] = (
     ("hashing (BLAKE3)", r"blake3"),
     ("checksums and signatures", r"sha2|crc|hmac|awscrt"),
@@ -39,16 +41,16 @@ _KINDS: Final[Sequence[tuple[str, str]]] = (
         "new pages: found, cleared, charged",
         r"handle_mm_fault|get_page_from_freelist|shmem_(get|alloc|add)|free_.*(page|folio)",
     ),
-    ("copies from and to sockets", r"_copy_(to|from)_iter|skb_copy|simple_copy_to_iter|csum_and_copy"),
+    ("copies from and to sockets", r"_copy_(to|from)_iter|rep_movs|skb_copy|simple_copy_to_iter|csum_and_copy"),
     ("copies to and from files", r"copy_folio|filemap|shmem_(file|write)|generic_perform_write|mapping_seek|copy_page"),
     ("copies within the program", r"libc\.so.*mem(move|cpy|set)|memmove|memcpy"),
-    ("network, else", r"tcp|skb|sock|inet|ip_|__ip|net_rx|dev_|loopback|napi|softirq"),
+    ("network, else", r"tcp|skb|sock|inet|\bip_|__ip|net_rx|dev_|loopback|napi|softirq"),
     ("threads: waking, waiting, switching", r"futex|sched|switch|wake|spin|rwsem|pthread|sem_|take_gil|drop_gil"),
     ("Python", r"python"),
     ("obstore, else", r"obstore"),
     ("kernel, else", r"kernel|\[k\]"),
 )
-_SAMPLE: Final = re.compile(r"\s*[0-9a-f]+ (?P<symbol>.*) \((?P<place>[^()]*)\)\s*")
+_SAMPLE: Final = re.compile(r"\s*[0-9a-f]+ (?P<symbol>.*) \((?P<place>.*?)\)\s*")
 _ELSE: Final = "else"
 _ALL: Final = "all of it"
 
@@ -131,10 +133,17 @@ class _Recorder:
 
         def before(turn: Turn) -> None:
             contestant.before(turn)
-            with self._control.open("w") as control, self._answer.open() as answer:
-                control.write("enable\n")
-                control.flush()
-                answer.readline()
+            answer = os.open(self._answer, os.O_RDONLY | os.O_NONBLOCK)
+            try:
+                try:
+                    control = os.open(self._control, os.O_WRONLY | os.O_NONBLOCK)
+                except OSError:  # nobody listens: the program has ended, and is asked why
+                    return
+                with open(control, "wb", buffering=0) as file:
+                    file.write(b"enable\n")
+                    select.select([answer], [], [], _ANSWER_SECONDS)
+            finally:
+                os.close(answer)
 
         return dataclasses.replace(contestant, program=program, before=before)
 

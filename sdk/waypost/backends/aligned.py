@@ -14,13 +14,21 @@ import mmap
 from typing import Final
 
 BEHIND: Final = 64
+_WORTH: Final = 64 * 1024
+"""Bytes from which on a mapping pays."""
 
 
 def mapped(size: int) -> mmap.mmap:
-    """New memory of so many bytes, all zero, from the beginning of a page on; with its last view it is gone."""
-    return mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+    """New memory of so many bytes, all zero, from the beginning of a page on; with its last view it is gone.
+
+    Raises MemoryError.
+    """
+    try:
+        return mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+    except OSError as error:  # not of any file: who asks for memory gets what the heap would say
+        raise MemoryError(f"no memory for {size} bytes: {error}") from error
 
 
 def between(size: int) -> memoryview:
-    """The same for bytes on their way from one place to another, wherever that is."""
-    return memoryview(mapped(BEHIND + size))[BEHIND:]
+    """The same for bytes on their way from one place to another, wherever that is; a few of them from the heap."""
+    return memoryview(bytearray(size)) if size < _WORTH else memoryview(mapped(BEHIND + size))[BEHIND:]

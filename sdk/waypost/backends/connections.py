@@ -16,11 +16,11 @@ import io
 import os
 import socket
 import ssl
-import threading
 import time
 from typing import Any, Final
 
 from waypost.backends.aligned import between
+from waypost.backends.held import OwnLock
 
 CONNECT_SECONDS: Final = 10.0
 SILENT_SECONDS: Final = 60.0
@@ -66,7 +66,7 @@ class Kept:
     """Connections between two requests. May be used by several threads at once."""
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
+        self._lock = OwnLock()
         self._kept: list[tuple[float, Connection]] = []
         self._process, self._closed = os.getpid(), False
 

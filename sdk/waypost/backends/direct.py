@@ -26,7 +26,6 @@ import http.client
 import os
 import socket
 import struct
-import threading
 import urllib.parse
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Final
@@ -35,6 +34,7 @@ from urllib.parse import SplitResult
 from waypost.backends.addresses import broken, is_proxied, shown
 from waypost.backends.answers import as_obstore_says, meaning
 from waypost.backends.connections import SILENT_SECONDS, Connection, Kept
+from waypost.backends.held import OwnLock
 from waypost.backends.parts import changed, pieces_of
 from waypost.backends.protocol import Cord, FilePart, Part, RefusedError, SilentError, UnsupportedError
 from waypost.contract import ENV_SEND
@@ -88,7 +88,7 @@ class DirectPuts:
         """Makes no request. `obstore`: the module."""
         self._store, self._obstore = store, obstore
         self._kept = Kept()
-        self._lock = threading.Lock()
+        self._lock = OwnLock()
         self._signer: _Signer | None = None
         self._refusals = 0
         others = {name for name in os.environ if name.upper().startswith("AWS_")} - _UNDERSTOOD

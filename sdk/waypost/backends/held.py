@@ -1,4 +1,4 @@
-"""Files that are open to hold a lock (flock), by this process and by none that it forks.
+"""Locks of this process, and of none that it forks: files that are open to hold one (flock), and one between threads.
 
 A lock tells the living from the dead: what a killed process has left isn't locked any more, and is removed. But a
 forked child shares its parent's open files, and with them its locks: as long as it lives (a data loader's worker may
@@ -6,12 +6,15 @@ live for days), what its dead parent has left would look as if it were in use. S
 doesn't unlock them, which only the last one does that has them open. (A program that is executed gets none: O_CLOEXEC.)
 
 A fork in the instant between the opening and the noting, from another thread, goes unseen: that child keeps this one.
+
+And a lock between threads that one of them held at the fork stays locked in the child, where that thread isn't.
 """
 
 from __future__ import annotations
 
 import contextlib
 import os
+import threading
 from typing import Final
 
 
@@ -32,6 +35,19 @@ class Held:
         if self.is_ours() and self in _held:
             _held.discard(self)  # first, for a child that is forked in between would close another one's file
             os.close(self.descriptor)
+
+
+class OwnLock:
+    """A lock between threads, for use in a `with` that doesn't fork; a child finds it open, whoever held it before."""
+
+    def __init__(self) -> None:
+        self._locks: dict[int, threading.Lock] = {}
+
+    def __enter__(self) -> None:
+        self._locks.setdefault(os.getpid(), threading.Lock()).acquire()
+
+    def __exit__(self, *_: object) -> None:
+        self._locks[os.getpid()].release()
 
 
 _held: Final[set[Held]] = set()

@@ -19,7 +19,6 @@ import http.client
 import os
 import re
 import ssl
-import threading
 import urllib.parse
 from typing import TYPE_CHECKING, Any, Final
 
@@ -28,6 +27,7 @@ from waypost.backends.addresses import broken, is_proxied, shown
 from waypost.backends.aligned import between
 from waypost.backends.answers import as_obstore_says, meaning
 from waypost.backends.connections import Connection, Kept
+from waypost.backends.held import OwnLock
 from waypost.backends.protocol import PIECE, Take
 from waypost.log import logger
 
@@ -56,7 +56,7 @@ class RangedReads:
     def __init__(self, store: ObjectStore, obstore: Any) -> None:
         """Makes no request. `obstore`: the module."""
         self._store, self._obstore = store, obstore
-        self._lock = threading.Lock()
+        self._lock, self._closed = OwnLock(), False
         self._kept = Kept()
         self._spare: collections.deque[memoryview] = collections.deque(maxlen=_MOST_SPARE)
         """Memory for pieces, between two requests: pages that are new to a process cost more than what is read into."""
@@ -93,7 +93,7 @@ class RangedReads:
 
     def close(self) -> None:
         """Hang up."""
-        self._off = True
+        self._off = self._closed = True
         self._kept.close()
         self._spare.clear()
 
@@ -193,7 +193,8 @@ class RangedReads:
                 raise broken(early, "GET", address, reading=True)
             take(piece[:size])
             left -= size
-        self._spare.append(memory)  # who failed may have handed it on
+        if not self._closed:
+            self._spare.append(memory)  # who failed may have handed it on
 
 
 def _ask(connection: Connection, target: str, headers: dict[str, str]) -> http.client.HTTPResponse:

@@ -81,7 +81,7 @@ class Described:
             self.descriptors.append(os.dup(place.descriptor))
             return Shared(len(self.descriptors) - 1, place.offset, place.length)
         if isinstance(place, bytes):
-            return place if place.startswith(b"/") else os.path.abspath(place)
+            return os.path.join(os.getcwdb(), place)  # as it is: `link/..` is where the link leads, not where it stands
         return tuple(piece if isinstance(piece, Hole) else self._part(piece) for piece in place)
 
     def _part(self, piece: Data) -> Part:

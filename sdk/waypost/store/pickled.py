@@ -14,11 +14,12 @@ T = TypeVar("T", bound=type)
 
 
 def by_values(cls: T) -> T:
-    """Let objects of a dataclass of several fields be pickled as its name and the values of all of them."""
-    values = operator.attrgetter(*(field.name for field in dataclasses.fields(cls)))
+    """Pickle objects of a dataclass as its name and the values of its fields: two or more, all for `__init__`."""
+    first, second, *others = (field.name for field in dataclasses.fields(cls))
+    values = operator.attrgetter(first, second, *others)
 
     def reduce(self: Any) -> tuple[type, tuple[Any, ...]]:
-        return cls, values(self)
+        return type(self), values(self)
 
     cls.__reduce__ = reduce  # type: ignore[assignment]
     return cls

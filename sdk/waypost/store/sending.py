@@ -59,7 +59,8 @@ class Flight:
     def __exit__(self, kind: object, error: object, trace: object) -> None:
         self._given_up = kind is not None
         self._pool.shutdown()
-        self._buffers.close()  # else it would wait for the garbage collector, for `_calls` leads back here
+        self._scratch = None  # else both would wait for the garbage collector, for `_calls` leads back here
+        self._buffers.close()
 
     def filling(self) -> Filling:
         """An empty pack; waits until there is memory for it. Raises what sending the others raises, StorageError."""

@@ -7,6 +7,8 @@ import mmap
 import os
 from pathlib import Path
 
+import pytest
+
 from waypost.backends.aligned import BEHIND, between, mapped
 from waypost.backends.file import FileBackend
 from waypost.backends.parts import pieces_of
@@ -40,6 +42,16 @@ def test_a_mapping_begins_with_a_page_and_is_this_process_s_alone() -> None:
         os._exit(0)
     os.waitpid(child, 0)
     assert memory[0] == 0
+
+
+def test_a_few_bytes_are_not_worth_a_mapping() -> None:
+    assert isinstance(between(100).obj, bytearray)
+
+
+def test_no_memory_is_told_as_the_heap_tells_it() -> None:
+    """An OSError would be taken for the disk's, and fail a save that the program can still make by itself."""
+    with pytest.raises(MemoryError):
+        mapped(1 << 60)
 
 
 def test_pieces_of_files_lie_there(tmp_path: Path) -> None:

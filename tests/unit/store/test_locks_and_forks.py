@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import os
+import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from waypost.backends import file
+from waypost.backends.held import OwnLock
 from waypost.store import beside, placing
 
 PREFIX = b".waypost-copy-"
@@ -94,3 +96,18 @@ def test_what_unwinds_in_a_child_leaves_its_parents_files_where_they_are(tmp_pat
             os._exit(0)
     assert not os.path.exists(path)
     assert not os.path.exists(scratch)
+
+
+def test_a_child_finds_a_lock_between_threads_open() -> None:
+    """The thread that held it isn't there to let go of it."""
+    lock = OwnLock()
+
+    def takes_it() -> None:
+        signal.alarm(10)  # a child that waits for ever would leave this test waiting, too
+        with lock:
+            signal.alarm(0)
+
+    with lock, child(takes_it):
+        pass
+    with lock:
+        pass

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import errno
 import gc
+import mmap
 import os
 import time
+import weakref
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +15,11 @@ import pytest
 
 from tests.unit.store.put_server import PutServer, Request, calls_to
 from tests.unit.store.stepped import SteppedBackend
+from waypost.backends.aligned import mapped
 from waypost.backends.checksums import Known
 from waypost.backends.objectstore import ObjectStoreBackend
 from waypost.errors import StorageError
-from waypost.store import keys
+from waypost.store import keys, sending
 from waypost.store.calls import Budget, Calls
 from waypost.store.keys import MIB
 from waypost.store.packing import pack_content
@@ -161,6 +164,30 @@ def test_packs_that_fail_at_first_leave_the_memory_to_others(
     finally:
         gc.enable()
     assert len(packed.packs) == len(tried) >= 6
+    backend.close()
+
+
+def test_what_chunks_passed_through_is_given_back_at_once(
+    backend: ObjectStoreBackend, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not when the garbage collector comes."""
+    made: list[weakref.ref[object]] = []
+
+    def noted(size: int) -> mmap.mmap:
+        memory = mapped(size)
+        made.append(weakref.ref(memory))
+        return memory
+
+    monkeypatch.setattr(sending, "mapped", noted)
+    path = tmp_path / "state"
+    path.write_bytes(os.urandom(12 * MIB))
+    gc.collect()
+    gc.disable()
+    try:
+        pack_content(look(path), calls_to(backend), UPLOAD, SIZES)
+        assert [one() for one in made] == [None]
+    finally:
+        gc.enable()
     backend.close()
 
 
