@@ -5,12 +5,12 @@ from __future__ import annotations
 import base64
 import contextlib
 import socket
-import threading
 from collections.abc import Callable, Iterator
 
 import pytest
 from awscrt.checksums import crc64nvme
 
+from tests.unit.store.speaking_server import SpeakingServer, name_it
 from waypost.backends.objectstore import ObjectStoreBackend
 from waypost.store.calls import Budget, Calls
 from waypost.store.seams import Seams
@@ -61,22 +61,22 @@ class Request:
         return None if value is None else int.from_bytes(base64.b64decode(value), "big")
 
 
-class PutServer:
+class PutServer(SpeakingServer):
     """Keeps what it is given, by path."""
 
     def __init__(self) -> None:
-        self._listening = socket.create_server(("127.0.0.1", 0))
         self.objects: dict[str, bytes] = {}
         self.requests: list[Request] = []
         self.acts: list[Act] = []
         """For the next requests, in place of taking them."""
-        self.connections = 0
-        threading.Thread(target=self._accept, daemon=True).start()
+        super().__init__()
 
-    @property
-    def address(self) -> str:
-        """Where it is."""
-        return f"http://127.0.0.1:{self._listening.getsockname()[1]}"
+    def answer(self, client: socket.socket, head: bytes, early: bytes) -> None:
+        """As it is told for this request, or as a server does."""
+        request = Request(client, head.decode(), early)
+        self.requests.append(request)
+        act = self.acts.pop(0) if self.acts else self.take
+        act(request)
 
     def take(self, request: Request) -> None:
         """Does what a server does that checks."""
@@ -91,47 +91,14 @@ class PutServer:
 
     def hold_little(self) -> None:
         """From now on a connection's socket holds few bytes that nobody has read."""
-        self._listening.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 16384)
-
-    def close(self) -> None:
-        """Takes no connections any more."""
-        with contextlib.suppress(OSError):
-            self._listening.shutdown(socket.SHUT_RDWR)
-        self._listening.close()
-
-    def _accept(self) -> None:
-        with contextlib.suppress(OSError):
-            while True:
-                client, _ = self._listening.accept()
-                self.connections += 1
-                threading.Thread(target=self._serve, args=[client], daemon=True).start()
-
-    def _serve(self, client: socket.socket) -> None:
-        with contextlib.suppress(OSError), client:
-            while True:
-                received = b""
-                while b"\r\n\r\n" not in received:
-                    if not (got := client.recv(65536)):
-                        return
-                    received += got
-                head, _, early = received.partition(b"\r\n\r\n")
-                request = Request(client, head.decode(), early)
-                self.requests.append(request)
-                act = self.acts.pop(0) if self.acts else self.take
-                act(request)
+        self.listening.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 16384)
 
 
 @contextlib.contextmanager
 def put_server(patch: pytest.MonkeyPatch) -> Iterator[PutServer]:
     """The server that the environment names, with credentials."""
     server = PutServer()
-    for name in ("http_proxy", "https_proxy", "all_proxy", "no_proxy"):
-        patch.delenv(name, raising=False)
-        patch.delenv(name.upper(), raising=False)
-    patch.setenv("AWS_ENDPOINT_URL", server.address)
-    patch.setenv("AWS_ACCESS_KEY_ID", "somebody")
-    patch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
-    patch.setenv("AWS_REGION", "us-east-1")
+    name_it(patch, server)
     yield server
     server.close()
 

@@ -19,6 +19,7 @@ from pathlib import Path
 import pytest
 
 from tests.cluster.certificates import Authority
+from tests.unit.store.speaking_server import SpeakingServer, name_it
 from waypost.backends import connections
 from waypost.backends.aligned import BEHIND
 from waypost.backends.objectstore import ObjectStoreBackend
@@ -59,50 +60,18 @@ def breaks_off(client: socket.socket) -> None:
     says_and_hangs_up(head.encode() + CONTENT[: PIECE + 5])(client)
 
 
-class Server:
+class Server(SpeakingServer):
     """Answers the requests of all connections, one after the other, by the speeches given."""
 
     def __init__(self, context: ssl.SSLContext | None = None) -> None:
-        self._listening = socket.create_server(("127.0.0.1", 0))
-        self._context = context
         self.speeches: list[Speech] = []
         self.requests: list[bytes] = []
-        self.connections = 0
-        threading.Thread(target=self._accept, daemon=True).start()
+        super().__init__(context)
 
-    @property
-    def address(self) -> str:
-        scheme = "http" if self._context is None else "https"
-        return f"{scheme}://127.0.0.1:{self._listening.getsockname()[1]}"
-
-    def _accept(self) -> None:
-        with contextlib.suppress(OSError):
-            while True:
-                client, _ = self._listening.accept()
-                self.connections += 1
-                threading.Thread(target=self._serve, args=[client], daemon=True).start()
-
-    def _serve(self, client: socket.socket) -> None:
-        with contextlib.suppress(OSError), client:
-            if self._context is None:
-                self._answer(client)
-            else:
-                with self._context.wrap_socket(client, server_side=True) as secret:
-                    self._answer(secret)
-
-    def _answer(self, client: socket.socket) -> None:
-        while True:
-            request = b""
-            while not request.endswith(b"\r\n\r\n"):
-                got = client.recv(65536)
-                if not got:
-                    return
-                request += got
-            self.requests.append(request)
-            self.speeches.pop(0)(client)
-
-    def close(self) -> None:
-        self._listening.close()
+    def answer(self, client: socket.socket, head: bytes, early: bytes) -> None:
+        assert not early
+        self.requests.append(head + b"\r\n\r\n")
+        self.speeches.pop(0)(client)
 
 
 @pytest.fixture
@@ -114,19 +83,9 @@ def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
 @contextlib.contextmanager
 def plain_server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
     server = Server()
-    environment(monkeypatch, server)
+    name_it(monkeypatch, server)
     yield server
     server.close()
-
-
-def environment(monkeypatch: pytest.MonkeyPatch, server: Server) -> None:
-    for name in ("http_proxy", "https_proxy", "all_proxy", "no_proxy"):
-        monkeypatch.delenv(name, raising=False)
-        monkeypatch.delenv(name.upper(), raising=False)
-    monkeypatch.setenv("AWS_ENDPOINT_URL", server.address)
-    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "somebody")
-    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
-    monkeypatch.setenv("AWS_REGION", "us-east-1")
 
 
 @pytest.fixture
@@ -382,7 +341,7 @@ def secret_server(authority: Authority, monkeypatch: pytest.MonkeyPatch, host: s
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(*authority.issue("server", "server", hosts=[host]))
     server = Server(context)
-    environment(monkeypatch, server)
+    name_it(monkeypatch, server)
     yield server
     server.close()
 
