@@ -1,7 +1,7 @@
 """What a mover takes from its program: idle time, a small share of busy cores, or as much as anybody.
 
 Idle time is SCHED_IDLE, with which the kernel also puts reads and writes behind everybody's. A program of as many busy
-threads as cores leaves none of it; there nice 17 gets 2 % of each core, nice 10 gets 10 %, and still no more than that.
+threads as cores leaves none of it; there nice 15 gets 3 % of each core, nice 10 gets 10 %, and still no more than that.
 
 Down is free. Up, out of SCHED_IDLE or to a lower nice, takes CAP_SYS_NICE or RLIMIT_NICE, which a pod doesn't have,
 not even as root: there the mover says so, and its program starts another one, which begins where this one is told to
@@ -19,7 +19,7 @@ from typing import Final
 
 from waypost.store.urgency import Urgency
 
-_NICE: Final = {Urgency.POLITE: 17, Urgency.KEEN: 10, Urgency.NORMAL: 0}
+_NICE: Final = {Urgency.POLITE: 15, Urgency.KEEN: 10, Urgency.NORMAL: 0}
 """On top of the program's own."""
 _TASKS: Final = Path("/proc/self/task")
 

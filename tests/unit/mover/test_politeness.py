@@ -81,7 +81,7 @@ def test_who_has_no_rights_can_only_become_more_polite() -> None:
     run(
         """
         manners = Manners([])
-        for urgency, more in ((Urgency.KEEN, 10), (Urgency.POLITE, 17)):
+        for urgency, more in ((Urgency.KEEN, 10), (Urgency.POLITE, 15)):
             assert manners.adopt(urgency)
             assert classes(os.getpid()) == {(OTHER, min(19, nice + more))}
         assert manners.adopt(Urgency.IDLE)
