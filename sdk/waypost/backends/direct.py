@@ -1,9 +1,9 @@
 """Parts of open files, sent to a server of S3 by the system itself (sendfile): an upload over plain HTTP.
 
 obstore is given a pack in this process's memory: three packs' worth of it. Here the pages of a file go to the socket,
-in the same time and with a little less CPU (docs/benchmarks.md), and only what was hashed passes
-through a buffer, chunk by chunk. The bytes are read twice then, and may have changed in between. So this is done only
-where the server is known to check CRC-64/NVME (`checksums.py`), and a body that it refuses is compared with the files.
+in the same time and with a little less CPU (docs/benchmarks.md), and only what was hashed passes through a buffer,
+chunk by chunk. The bytes are read twice then, and may have changed in between. So this is done only where the server
+is known to check CRC-64/NVME (`checksums.py`), and a body that it refuses is compared with the files.
 
 Over TLS the system can't do it. And the checksum has to stand in the request's signature, which obstore makes for none
 but its own requests: it is made here, by the AWS CRT, with a key that stands in the environment. That is how a server

@@ -6,6 +6,7 @@ dataclass with slots asks for its fields by name, in Python, each time; by their
 
 from __future__ import annotations
 
+import copyreg
 import dataclasses
 import operator
 from typing import Any, TypeVar
@@ -18,8 +19,8 @@ def by_values(cls: T) -> T:
     first, second, *others = (field.name for field in dataclasses.fields(cls))
     values = operator.attrgetter(first, second, *others)
 
-    def reduce(self: Any) -> tuple[type, tuple[Any, ...]]:
-        return type(self), values(self)
+    def reduce(one: Any) -> tuple[type, tuple[Any, ...]]:
+        return cls, values(one)
 
-    cls.__reduce__ = reduce  # type: ignore[assignment]
+    copyreg.pickle(cls, reduce)  # for exactly this class: one that is derived from it is pickled as itself
     return cls
