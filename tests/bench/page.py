@@ -44,7 +44,7 @@ def table(outcome: Outcome) -> str:
             cells += [f"{_middle(runs, what) / _MIB:.1f}" for what in ("received", "sent")]
         lines.append(cells)
     lines += [[name, "failed", *[""] * (len(heading) - 2)] for name in outcome.failures]
-    return "\n".join(f"| {' | '.join(cells)} |" for cells in _aligned(lines))
+    return markdown(lines)
 
 
 def goals_table(outcomes: Sequence[Outcome]) -> str:
@@ -58,7 +58,7 @@ def goals_table(outcomes: Sequence[Outcome]) -> str:
             bound = f"at least {goal.least:g}" if goal.least is not None else f"at most {goal.most:g}"
             if judged is not None:
                 lines.append([goal.text, bound, f"{judged[0]:.2f}", "yes" if judged[1] else "**no**"])
-    return "\n".join(f"| {' | '.join(cells)} |" for cells in _aligned(lines))
+    return markdown(lines)
 
 
 def write_page(outcomes: Sequence[Outcome], *, plots: bool) -> None:
@@ -131,6 +131,11 @@ def _figure(seconds: float, key: str = "") -> str:
     if seconds >= 0.1:
         return f"{seconds:.2f} s"
     return f"{seconds * 1000:.2f} ms" if seconds >= 0.0001 else f"{seconds * 1e6:.1f} us"
+
+
+def markdown(lines: Sequence[Sequence[str]]) -> str:
+    """A table of a heading, a rule (`:---` or `---:` for each column), and lines."""
+    return "\n".join(f"| {' | '.join(cells)} |" for cells in _aligned(lines))
 
 
 def _aligned(lines: Sequence[Sequence[str]]) -> list[list[str]]:

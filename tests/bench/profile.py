@@ -25,6 +25,7 @@ from typing import Final
 
 from tests.bench.contest import BUCKET, HTTP, OURS, TLS, Contestant, Row, Setting, Stage, Turn, compete
 from tests.bench.measuring import Program, RunError
+from tests.bench.page import markdown
 from tests.bench.rows.large import RESTORE, UPLOAD
 from tests.bench.sink import Sink
 from tests.cluster.packages import require_packages
@@ -118,16 +119,8 @@ class _Recorder:
     def watching(self, contestant: Contestant) -> Contestant:
         def program(turn: Turn) -> Program:
             told = contestant.program(turn)
-            record = [
-                "perf",
-                "record",
-                "--quiet",
-                "--freq",
-                str(_HERTZ),
-                "--delay=-1",
-                "--output",
-                self._file(turn.number),
-            ]
+            record = ["perf", "record", "--quiet", f"--freq={_HERTZ}", "--delay=-1"]
+            record += ["--output", self._file(turn.number)]
             record += ["--control", f"fifo:{self._control},{self._answer}", "--"]
             return dataclasses.replace(told, command=[*record, *told.command])
 
@@ -161,16 +154,12 @@ class _Recorder:
 
 def table(columns: Mapping[str, Mapping[str, float]]) -> str:
     """Kinds against rows, in seconds, as Markdown."""
-    kinds = list(next(iter(columns.values())))
-    lines = [["seconds of processor time", *columns]]
-    lines += [[kind, *(f"{column[kind]:.2f}" for column in columns.values())] for kind in kinds]
-    lines = [line for line in lines if line is lines[0] or any(figure != "0.00" for figure in line[1:])]
-    widths = [max(len(line[place]) for line in lines) for place in range(len(lines[0]))]
-    shown = [
-        "| " + " | ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)) + " |" for line in lines
-    ]
-    ruler = "| " + " | ".join([":" + "-" * (widths[0] - 1), *("-" * (width - 1) + ":" for width in widths[1:])]) + " |"
-    return "\n".join([shown[0], ruler, *shown[1:]])
+    lines = [["seconds of processor time", *columns], [":---", *["---:"] * len(columns)]]
+    for kind in next(iter(columns.values())):
+        figures = [f"{column[kind]:.2f}" for column in columns.values()]
+        if any(figure != "0.00" for figure in figures):
+            lines.append([kind, *figures])
+    return markdown(lines)
 
 
 if __name__ == "__main__":
