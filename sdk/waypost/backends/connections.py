@@ -41,6 +41,7 @@ class Connection(http.client.HTTPConnection):
         """Connects nothing yet."""
         super().__init__(host, port, timeout=CONNECT_SECONDS)
         self._context = context
+        self._line: socket.socket | None = None
         if context is not None:
             self.default_port = http.client.HTTPS_PORT
 
@@ -55,6 +56,13 @@ class Connection(http.client.HTTPConnection):
         except BaseException:
             plain.close()
             raise
+        self._line = plain
+
+    def shut(self) -> None:
+        """End what another thread is reading or sending, which discards the connection then."""
+        if self._line is not None:
+            with contextlib.suppress(OSError):
+                self._line.shutdown(socket.SHUT_RDWR)
 
 
 def _octets(host: str) -> str | bytes:

@@ -23,7 +23,7 @@ PROBE: Final = "probe/"
 PIECE: Final = 1024 * 1024
 """Bytes read at a time, where that can be chosen: who takes them finds them in the processor's cache still."""
 Take = Callable[[memoryview], None]
-"""Gets the bytes of an object as they come in."""
+"""Gets the bytes of an object as they come in. One with memory of its own for them is InPlace as well."""
 _UNFINISHED_KEY: Final = re.compile(r"\.tmp/[0-9a-f]{16,32}", re.ASCII)
 
 
@@ -132,6 +132,20 @@ class Cord(Protocol):
 
     def let_go(self) -> None:
         """Nothing is sent any more, and nothing will be; safe to repeat."""
+
+
+class InPlace(Protocol):
+    """A taker that knows where in the program's memory bytes belong, for who can read right into it.
+
+    Asked for as Limited is.
+    """
+
+    def pull(self, fill: Callable[[memoryview], int], most: int, hang_up: Callable[[], None]) -> int | None:
+        """Have `fill` read the next bytes, at most so many, to where they belong: how many came, 0 if none do any more.
+
+        None, with nothing done, for bytes that have to be given to the taker. `hang_up` ends a `fill` under way at
+        once, from any thread. What `fill` raises is raised.
+        """
 
 
 class Direct(Protocol):

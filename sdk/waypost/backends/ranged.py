@@ -85,7 +85,7 @@ class RangedReads:
             expected = self._expected(answer, start, length, address)
             if expected is None:
                 return False
-            self._hand_on(answer, expected, take, address)
+            self._hand_on(connection, answer, expected, take, address)
             whole = True
         finally:
             self._kept.put_away(connection, answer, whole=whole)
@@ -175,26 +175,47 @@ class RangedReads:
         return answer.length
 
     def _hand_on(
-        self, answer: http.client.HTTPResponse, expected: int, take: Take, address: urllib.parse.SplitResult
+        self,
+        connection: Connection,
+        answer: http.client.HTTPResponse,
+        expected: int,
+        take: Take,
+        address: urllib.parse.SplitResult,
     ) -> None:
+        pull = getattr(take, "pull", _nothing_pulled)
         left = expected
-        try:
-            memory = self._spare.pop()
-        except IndexError:
-            memory = between(PIECE)
-        while left:
-            piece = memory[: min(left, len(memory))]
+        memory: memoryview | None = None
+
+        def fill(target: memoryview) -> int:
             try:
-                size = answer.readinto(piece)
+                size = answer.readinto(target)
             except (OSError, http.client.HTTPException) as error:
                 raise broken(error, "GET", address, reading=True) from error
             if not size:
                 early = EOFError(f"the connection ended {left} of {expected} bytes too early")
                 raise broken(early, "GET", address, reading=True)
-            take(piece[:size])
+            return size
+
+        while left:
+            most = min(left, PIECE)
+            size = pull(fill, most, connection.shut)
+            if size is None:
+                memory = memory or self._memory()
+                size = fill(memory[:most])
+                take(memory[:size])
             left -= size
-        if not self._closed:
+        if memory is not None and not self._closed:
             self._spare.append(memory)  # who failed may have handed it on
+
+    def _memory(self) -> memoryview:
+        try:
+            return self._spare.pop()
+        except IndexError:
+            return between(PIECE)
+
+
+def _nothing_pulled(_fill: object, _most: int, _hang_up: object) -> None:
+    """Of a taker without memory of its own."""
 
 
 def _ask(connection: Connection, target: str, headers: dict[str, str]) -> http.client.HTTPResponse:

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Sequence
-from typing import Any, Final, TypeVar
+from typing import Any, Final, Protocol, TypeVar
 
 from waypost.backends.protocol import (
     AbsentError,
@@ -22,7 +22,6 @@ from waypost.backends.protocol import (
     ExistsError,
     Part,
     SilentError,
-    Take,
     ThrottledError,
     TooLargeError,
     UnreachableError,
@@ -66,6 +65,17 @@ SAVING = Budget(seconds=120.0)
 """While the program runs: giving up costs progress."""
 TOGETHER = Budget(seconds=600.0, first_pause=0.05, longest_pause=1.0)
 """How long a rank waits for the others in a call that all make together."""
+
+
+class Sink(Protocol):
+    """Where the bytes of one try go, in the order in which they come."""
+
+    def receive(self, data: memoryview) -> None:
+        """The next ones, which are the sink's only until it returns."""
+
+    def pull(self, fill: Callable[[memoryview], int], most: int) -> int | None:
+        """Have the next ones, at most so many, put where they belong: how many; None, with nothing done, to `receive`
+        them."""
 
 
 def _no_stop_order() -> None:
@@ -152,8 +162,8 @@ class Calls:
 
         return self._repeat(doing, request, patience or self.patience(limit))
 
-    def read_range(self, doing: str, key: str, start: int, length: int, taker: Callable[[], Take]) -> bool:
-        """Give a part of the content of `key`, piece by piece, to what `taker` makes; False when it doesn't exist.
+    def read_range(self, doing: str, key: str, start: int, length: int, sink: Callable[[], Sink]) -> bool:
+        """Give a part of the content of `key`, piece by piece, to what `sink` makes; False when it doesn't exist.
 
         Each try begins with a new one. One that was given up gets nothing any more, however late its answer comes.
         """
@@ -161,11 +171,11 @@ class Calls:
         patience = self.patience(length)
 
         def attempt() -> bool:
-            door = _Door(taker(), self.seams.clock)
+            door = _Door(sink(), self.seams.clock)
 
             def request() -> bool:
                 try:
-                    self.backend.read_range(key, start, length, door.take)
+                    self.backend.read_range(key, start, length, door)
                 except AbsentError:
                     return False
                 return True
@@ -287,8 +297,9 @@ class _Door:
     goes through says so, then looks whether it is open; who shuts it looks afterwards whether somebody is in it.
     """
 
-    def __init__(self, take: Take, clock: Callable[[], float]) -> None:
-        self._take, self._open, self._busy = take, True, False
+    def __init__(self, sink: Sink, clock: Callable[[], float]) -> None:
+        self._sink, self._open, self._busy = sink, True, False
+        self._hang_up: Callable[[], None] | None = None
         self._clock = clock
         self._last: float | None = None
 
@@ -296,20 +307,35 @@ class _Door:
         """When something has come through."""
         return self._last
 
-    def take(self, data: memoryview) -> None:
+    def __call__(self, data: memoryview) -> None:
         """Hand on what has come. Only the request's own thread comes here."""
         self._busy = True
         try:
             if not self._open:
                 raise _ShutError
             self._last = self._clock()
-            self._take(data)
+            self._sink.receive(data)
         finally:
             self._busy = False
 
+    def pull(self, fill: Callable[[memoryview], int], most: int, hang_up: Callable[[], None]) -> int | None:
+        """Let `fill` put what comes next where it belongs (`protocol.InPlace`). Only the request's own thread."""
+        self._hang_up, self._busy = hang_up, True
+        try:
+            if not self._open:
+                raise _ShutError
+            size = self._sink.pull(fill, most)
+            if size is not None:
+                self._last = self._clock()
+        finally:
+            self._hang_up, self._busy = None, False
+        return size
+
     def close(self) -> None:
-        """From when this returns nothing is handed on."""
+        """From when this returns nothing is handed on, and nothing put in its place."""
         self._open = False
+        if (hang_up := self._hang_up) is not None:
+            hang_up()
         gone(lambda: not self._busy)
 
 

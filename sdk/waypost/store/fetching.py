@@ -3,7 +3,8 @@
 Of a pack only what is wanted is fetched. Bytes that arrive wrong are read again before they are called damaged.
 
 Bytes go where they belong as they come in, while the processor's cache still holds them, and are hashed on the way; so
-what was handed out counts only when all of it has been read. A request that was given up hands out nothing more
+what was handed out counts only when all of it has been read. Where they belong to the program's memory, the system may
+put them there by itself (`room`). A request that was given up hands out nothing more, and puts nothing in its place
 (`Calls.read_range`): its successor may be done, and somebody rely on that.
 """
 
@@ -20,9 +21,9 @@ from waypost.store.calls import Calls
 from waypost.store.damage import DamagedError
 from waypost.store.entries import Checkpoint, ManifestObject
 from waypost.store.flight import fly
-from waypost.store.incoming import Incoming, Piece, Take
+from waypost.store.incoming import Incoming, Room, Take, no_room
 from waypost.store.manifest import Manifest
-from waypost.store.progress import Progress, current
+from waypost.store.progress import current
 from waypost.store.ranges import Request, Span, requests
 
 _LOOKS: Final = 3
@@ -69,22 +70,34 @@ def object_keys(calls: Calls, entry: Checkpoint) -> frozenset[str]:
 
 
 def read_pieces(
-    calls: Calls, entry: Checkpoint, found: Manifest, take: Take, spans: Mapping[int, Sequence[Span]] | None = None
+    calls: Calls,
+    entry: Checkpoint,
+    found: Manifest,
+    take: Take,
+    spans: Mapping[int, Sequence[Span]] | None = None,
+    room: Room = no_room,
 ) -> None:
-    """Give the bytes of all files but their holes to `take`. Raises DamagedError, StorageError.
+    """Give the bytes of all files but their holes to `take`, or read them right into the memory that `room` names.
+
+    Raises DamagedError, StorageError.
 
     They are verified when this returns, and not before: what turns out wrong is given once more. Several requests are
     in flight: `take` is called in threads, several at once, in any order; what it raises ends the reading. With `spans`
     (of a file, by its node; ascending, apart from each other) only chunks with a part in them are read. Of a pack only
     what is needed is fetched, by as few requests as that takes. The current transfer (`progress.current`) is told.
     """
-    if (progress := current()) is not None:
+    progress = current()
+    if progress is not None:
         progress.expect(found.written if spans is None else _length(spans))
-        take = _counted(take, progress)
+
+    def count(size: int) -> None:
+        if progress is not None:
+            progress.add(size)
+            progress.tell()
 
     def deal(lane: Calls, request: Request) -> None:
         for look in range(1, _LOOKS + 1):
-            wrong = _read(lane, entry, request, take)
+            wrong = _read(lane, entry, request, lambda: Incoming(request, take, room, count))
             if wrong is None:
                 return
             what = f"pack {request.pack.name} {wrong}"
@@ -99,29 +112,20 @@ def _length(spans: Mapping[int, Sequence[Span]]) -> int:
     return sum(end - start for ascending in spans.values() for start, end in ascending)
 
 
-def _counted(take: Take, progress: Progress) -> Take:
-    def taking(piece: Piece) -> None:
-        take(piece)
-        progress.add(len(piece.data))
-        progress.tell()
-
-    return taking
-
-
-def _read(calls: Calls, entry: Checkpoint, request: Request, take: Take) -> str | None:
-    """Give a part of a pack to `take`; what is wrong with it. It may be whole in the store."""
+def _read(calls: Calls, entry: Checkpoint, request: Request, new: Callable[[], Incoming]) -> str | None:
+    """Get a part of a pack; what is wrong with it. It may be whole in the store. Each try begins with a `new` one."""
     pack, start, length = request.pack, request.start, request.length
-    incoming = Incoming(request, take)
+    incoming = new()
     if pack.name == manifest.INLINE:
         if entry.data is None or len(entry.data) != pack.size:
             raise DamagedError("its entry doesn't hold the data that its manifest speaks of")
         incoming.receive(memoryview(entry.data)[start : start + length])
         return incoming.wrong()
 
-    def begin() -> Callable[[memoryview], None]:
+    def begin() -> Incoming:
         nonlocal incoming
-        incoming = Incoming(request, take)
-        return incoming.receive
+        incoming = new()
+        return incoming
 
     if not calls.read_range("read a pack of", keys.PACKS + pack.name, start, length, begin):
         raise DamagedError(f"its pack {pack.name} is missing")

@@ -21,13 +21,27 @@ class Piece:
 
 
 Take = Callable[[Piece], None]
+Room = Callable[[int, int, int], memoryview | None]
+"""The memory that the bytes of a node belong to, from an offset on, at most so many; None if they have to be taken."""
+
+
+def no_room(_node: int, _offset: int, _most: int) -> None:
+    """Of who has no memory of its own for what comes."""
+
+
+def _nobody_counts(_size: int) -> None:
+    """Of who doesn't want to know."""
 
 
 class Incoming:
     """The bytes of one request, in the order of the pack, as one try gets them."""
 
-    def __init__(self, request: Request, take: Take) -> None:
-        self._take, self._length, self._received = take, request.length, 0
+    def __init__(
+        self, request: Request, take: Take, room: Room = no_room, count: Callable[[int], None] = _nobody_counts
+    ) -> None:
+        """`count` is told how many bytes have come to where they belong, each time."""
+        self._take, self._room, self._count = take, room, count
+        self._length, self._received = request.length, 0
         self._stretches = _Row(_stretches(request))
         # the same chunk may go to several places
         chunks = {part.chunk: part.chunk.offset - request.start for part in request.parts}
@@ -40,8 +54,30 @@ class Incoming:
         self._received = end
         for stretch in self._stretches.meeting(start, end):
             first, last = max(start, stretch.start), min(end, stretch.end)
-            offset = stretch.offset + first - stretch.start
-            self._take(Piece(stretch.node, offset, data[first - start : last - start]))
+            self._take(Piece(stretch.node, stretch.at(first), data[first - start : last - start]))
+            self._count(last - first)
+        self._verify(start, data)
+
+    def pull(self, fill: Callable[[memoryview], int], most: int) -> int | None:
+        """Have the next bytes put where they belong, if that is one place: how many; None, with nothing done, if not.
+
+        Raises what `fill` raises.
+        """
+        start = self._received
+        if (found := self._stretches.alone(start)) is None:
+            return None
+        stretch, end = found
+        memory = self._room(stretch.node, stretch.at(start), min(most, end - start))
+        if memory is None:
+            return None
+        size = fill(memory)
+        self._received += size
+        self._count(size)
+        self._verify(start, memory[:size])
+        return size
+
+    def _verify(self, start: int, data: memoryview) -> None:
+        end = start + len(data)
         for chunk in self._hashes.meeting(start, end):
             chunk.hash.update(data[max(start, chunk.start) - start : min(end, chunk.end) - start])
             if chunk.end <= end and chunk.hash.hexdigest() != chunk.digest:
@@ -64,6 +100,10 @@ class _Stretch:
     end: int
     node: int
     offset: int
+
+    def at(self, place: int) -> int:
+        """Where in its file a place of the request is."""
+        return self.offset + place - self.start
 
 
 def _stretches(request: Request) -> Sequence[_Stretch]:
@@ -108,3 +148,14 @@ class _Row(Generic[E]):
             self._open.append(self._coming.pop())
         yield from self._open
         self._open = [extent for extent in self._open if extent.end > end]
+
+    def alone(self, start: int) -> tuple[E, int] | None:
+        """The one that `start`, where the last call ended, is in, and up to where it's in no other; None if none or
+        several."""
+        while self._coming and self._coming[-1].start <= start:
+            self._open.append(self._coming.pop())
+        self._open = [extent for extent in self._open if extent.end > start]
+        if len(self._open) != 1:
+            return None
+        one = self._open[0]
+        return one, min(one.end, self._coming[-1].start) if self._coming else one.end

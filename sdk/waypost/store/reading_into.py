@@ -14,11 +14,13 @@ from waypost.store.calls import Calls
 from waypost.store.entries import Checkpoint
 from waypost.store.fetching import read_pieces
 from waypost.store.incoming import Piece
-from waypost.store.keys import MIB
+from waypost.store.keys import KIB, MIB
 from waypost.store.manifest import Manifest
 from waypost.store.ranges import Span
 
 _ZEROS: Final = bytes(MIB)
+_WORTH: Final = 64 * KIB
+"""Bytes that are read to their place by themselves; for fewer it's quicker to read on, and to copy."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -83,10 +85,13 @@ def _fill(calls: Calls, entry: Checkpoint, found: Manifest, targets: Sequence[Ta
     def take(piece: Piece) -> None:
         _place(piece.offset, piece.data, by_node[piece.node])
 
+    def room(node: int, offset: int, most: int) -> memoryview | None:
+        return _room(offset, most, by_node[node])
+
     if not zeroed:
         for node, wanted in by_node.items():
             _clear_holes(found, node, wanted)
-    read_pieces(calls, entry, found, take, spans)
+    read_pieces(calls, entry, found, take, spans, room)
 
 
 def _place(offset: int, data: memoryview, targets: Sequence[Target]) -> None:
@@ -95,6 +100,16 @@ def _place(offset: int, data: memoryview, targets: Sequence[Target]) -> None:
     for target in _meeting(offset, end, targets):
         first, last = max(offset, target.offset), min(end, target.end)
         target.memory[first - target.offset : last - target.offset] = data[first - offset : last - offset]
+
+
+def _room(offset: int, most: int, targets: Sequence[Target]) -> memoryview | None:
+    """Where the bytes from `offset` on belong, if that is a target with room enough for at most so many."""
+    target = next(_meeting(offset, offset + 1, targets), None)
+    if target is None:
+        return None
+    start = offset - target.offset
+    room = target.memory[start : start + most]
+    return room if len(room) >= min(most, _WORTH) else None
 
 
 def _clear_holes(found: Manifest, node: int, targets: Sequence[Target]) -> None:

@@ -21,9 +21,11 @@ from waypost.store.tree import Kind, Node
 GARBAGE = 0xEE
 
 
-def stored(files: Sequence[Sequence[bytes | int]]) -> tuple[SteppedBackend, Calls, Checkpoint, Manifest]:
+def stored(
+    files: Sequence[Sequence[bytes | int]], backend: SteppedBackend | None = None
+) -> tuple[SteppedBackend, Calls, Checkpoint, Manifest]:
     """A store with files of these chunks, all in one pack; a number is a hole of so many bytes."""
-    backend = SteppedBackend()
+    backend = backend or SteppedBackend()
     Process(backend).save(b"something")
     entry = backend.entry(2)
     assert isinstance(entry, Checkpoint)
