@@ -31,9 +31,10 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import SplitResult
 
+from waypost.backends import connections
 from waypost.backends.addresses import broken, is_proxied, shown
 from waypost.backends.answers import as_obstore_says, meaning
-from waypost.backends.connections import SILENT_SECONDS, Connection, Kept
+from waypost.backends.connections import Connection, Kept
 from waypost.backends.held import OwnLock
 from waypost.backends.parts import changed, pieces_of
 from waypost.backends.protocol import Cord, FilePart, Part, RefusedError, SilentError, UnsupportedError
@@ -163,10 +164,8 @@ class DirectPuts:
             connection.connect()
         except OSError as error:
             raise broken(error, "PUT", address) from error
-        assert connection.sock is not None
-        limit = struct.pack("ll", int(SILENT_SECONDS), 0)
-        connection.sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, limit)
-        connection.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _DISCARDED)  # whoever closes it, however
+        assert connection.line is not None
+        connection.line.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _DISCARDED)  # whoever closes it, however
         return connection
 
     def _head(self, address: SplitResult, length: int, checksum: int) -> dict[str, str]:
@@ -237,7 +236,7 @@ class _Try:
 
     def send(self, headers: dict[str, str], parts: Sequence[Part]) -> _Said:
         """Raises BackendError, UnsupportedError, OSError (of a file), _StaleError."""
-        plain = self._connection.sock
+        plain = self._connection.line
         assert plain is not None
         line = plain.dup()  # http.client closes its own at times that suit it
         try:
@@ -251,14 +250,12 @@ class _Try:
 
     def _ask(self, plain: socket.socket, headers: dict[str, str], parts: Sequence[Part]) -> _Said:
         interrupted: OSError | None = None
-        plain.settimeout(None)  # else sendfile would have to be called for each piece that there is room for
         try:
             self._send(plain, headers, parts)
         except _LineError as error:
             interrupted = error.error
             if isinstance(interrupted, TimeoutError | BlockingIOError):
                 raise self._silent() from interrupted
-        plain.settimeout(SILENT_SECONDS)
         said = self._heard(interrupted)  # it may have said why, before it hung up
         self.whole = interrupted is None
         return said
@@ -293,7 +290,7 @@ class _Try:
             raise broken(interrupted or error, "PUT", self._address) from error
 
     def _silent(self) -> SilentError:
-        return SilentError(f"nothing moved for {SILENT_SECONDS:.0f} s (PUT {shown(self._address)})")
+        return SilentError(f"nothing moved for {connections.SILENT_SECONDS:.0f} s (PUT {shown(self._address)})")
 
 
 def _send_file(plain: socket.socket, part: FilePart) -> None:

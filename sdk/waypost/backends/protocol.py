@@ -22,6 +22,8 @@ PROBE: Final = "probe/"
 """Where throw-away keys are put that tell what the place can do, each named as a pack is."""
 PIECE: Final = 1024 * 1024
 """Bytes read at a time, where that can be chosen: who takes them finds them in the processor's cache still."""
+PULLED: Final = 4 * PIECE
+"""The same where they are read right to their place."""
 Take = Callable[[memoryview], None]
 """Gets the bytes of an object as they come in. One with memory of its own for them is InPlace as well."""
 _UNFINISHED_KEY: Final = re.compile(r"\.tmp/[0-9a-f]{16,32}", re.ASCII)

@@ -20,7 +20,7 @@ from waypost.store import keys, manifest
 from waypost.store.calls import Calls
 from waypost.store.damage import DamagedError
 from waypost.store.entries import Checkpoint, ManifestObject
-from waypost.store.flight import fly
+from waypost.store.flight import LONGEST, LONGEST_IN_PLACE, fly
 from waypost.store.incoming import Incoming, Room, Take, no_room
 from waypost.store.manifest import Manifest
 from waypost.store.progress import current
@@ -75,7 +75,7 @@ def read_pieces(
     found: Manifest,
     take: Take,
     spans: Mapping[int, Sequence[Span]] | None = None,
-    room: Room = no_room,
+    room: Room | None = None,
 ) -> None:
     """Give the bytes of all files but their holes to `take`, or read them right into the memory that `room` names.
 
@@ -97,7 +97,7 @@ def read_pieces(
 
     def deal(lane: Calls, request: Request) -> None:
         for look in range(1, _LOOKS + 1):
-            wrong = _read(lane, entry, request, lambda: Incoming(request, take, room, count))
+            wrong = _read(lane, entry, request, lambda: Incoming(request, take, room or no_room, count))
             if wrong is None:
                 return
             what = f"pack {request.pack.name} {wrong}"
@@ -105,7 +105,8 @@ def read_pieces(
                 logger.warning("of checkpoint %d of %s %s; reading it again", entry.sequence, calls.backend.uri, what)
         raise DamagedError(f"its {what}")
 
-    fly(calls, lambda longest: requests(found, longest, spans), deal)
+    longest = LONGEST if room is None else LONGEST_IN_PLACE
+    fly(calls, lambda most: requests(found, most, spans), deal, longest)
 
 
 def _length(spans: Mapping[int, Sequence[Span]]) -> int:

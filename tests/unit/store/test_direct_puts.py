@@ -14,7 +14,7 @@ import pytest
 from awscrt.checksums import crc64nvme
 
 from tests.unit.store.put_server import PutServer, Request, calls_to
-from waypost.backends import connections, direct
+from waypost.backends import connections
 from waypost.backends.checksums import Known
 from waypost.backends.objectstore import ObjectStoreBackend
 from waypost.backends.protocol import FilePart, Part, SilentError, ThrottledError, UnreachableError, UnsupportedError
@@ -298,7 +298,7 @@ def test_an_answer_that_does_not_come_is_silence_and_nothing_is_sent_twice(
         request.client.sendall(words)
         request.client.recv(1)
 
-    monkeypatch.setattr(direct, "SILENT_SECONDS", 0.3)
+    monkeypatch.setattr(connections, "SILENT_SECONDS", 0.3)
     content = file[0].read_bytes()[:MIB]
     put(backend, part_of(file, 0, MIB), content=content)
     server.acts = [falls_silent]
