@@ -112,6 +112,11 @@ class DirectPuts:
         assert self._signer is not None
         return self._signer.checksum(data, before)
 
+    def combined(self, first: int, second: int, length: int) -> int:
+        """CRC-64/NVME of what has `first` with `length` bytes behind it that have `second`."""
+        assert self._signer is not None
+        return self._signer.combined(first, second, length)
+
     def put(self, key: str, parts: Sequence[Part], checksum: int, cord: Cord) -> None:
         """As `protocol.Direct.put_parts`."""
         if not self.possible():
@@ -339,10 +344,12 @@ class _Signer:
         if not key or not secret or len(scope) < 3 or scope[0] != key:
             raise _ElsewhereError("its credentials don't stand in the environment")
         try:
-            from awscrt import auth, checksums, http
-        except ImportError as error:
-            raise _ElsewhereError(f"awscrt isn't there: {error}") from error
-        self._auth, self._http, self._crc = auth, http, checksums.crc64nvme
+            from awscrt import auth, http
+            from awscrt.checksums import combine_crc64nvme, crc64nvme
+        except ImportError as error:  # of the package, or of what an older one doesn't have
+            raise _ElsewhereError(f"awscrt isn't there, or too old: {error}") from error
+        self._auth, self._http = auth, http
+        self._crc, self._combine = crc64nvme, combine_crc64nvme
         token = query.get("X-Amz-Security-Token", [None])[0]
         self._credentials = auth.AwsCredentialsProvider.new_static(key, secret, token)
         self._region = scope[2]
@@ -350,6 +357,10 @@ class _Signer:
     def checksum(self, data: memoryview, before: int) -> int:
         """CRC-64/NVME."""
         return int(self._crc(data, before))
+
+    def combined(self, first: int, second: int, length: int) -> int:
+        """The same of two, one behind the other."""
+        return int(self._combine(first, second, length))
 
     def signed(self, address: SplitResult, headers: dict[str, str]) -> dict[str, str]:
         """All headers of a PUT of a body that the signature doesn't cover."""

@@ -128,6 +128,11 @@ class ObjectStoreBackend:
         if self._checks is not None:
             self._checks.expect(length)
 
+    def prepare(self) -> None:
+        """Load what sends parts of files."""
+        if self._direct is not None:
+            self._direct.possible()
+
     def takes_parts(self) -> bool:
         """Whether parts of files can be sent from where they are."""
         return (
@@ -138,6 +143,11 @@ class ObjectStoreBackend:
         """CRC-64/NVME."""
         assert self._direct is not None
         return self._direct.checksum(data, before)
+
+    def combined(self, first: int, second: int, length: int) -> int:
+        """The same of two, one behind the other."""
+        assert self._direct is not None
+        return self._direct.combined(first, second, length)
 
     def put_parts(self, key: str, parts: Sequence[Part], checksum: int, cord: Cord) -> None:
         """Write `key` as these parts."""

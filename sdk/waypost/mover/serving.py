@@ -75,6 +75,7 @@ class _Serving:
             if isinstance(work, Prepare):
                 with contextlib.suppress(ConfigurationError):  # it is said when there is something to be saved
                     self._backend(work.uri)
+                self._prepare(work.uri)
                 continue
             try:
                 answer = self._pack(work, descriptors)
@@ -82,6 +83,13 @@ class _Serving:
                 for descriptor in descriptors:
                     os.close(descriptor)
             self._say(answer)
+            self._prepare(work.uri)
+
+    def _prepare(self, uri: str) -> None:
+        """Load what a large save needs, as long as none waits."""
+        prepare = getattr(self._backends.get(uri), "prepare", None)
+        if prepare is not None and self._works.empty():
+            prepare()
 
     def _listen(self) -> None:
         self._manners = Manners([threading.get_native_id()])  # whatever happens, this one hears the parent go
@@ -114,12 +122,16 @@ class _Serving:
         calls = Calls(_Telling(backend, work.stored, self._say), Seams(), work.budget, grace=self._grace)
         try:
             content = content_of(work.content, descriptors)
-            packed = pack_content(content, calls, work.upload, work.sizes, work.held)
+            packed = pack_content(content, calls, work.upload, work.sizes, work.held, self._is_modest)
             return Done(packed.chunks, packed.packs)
         except MemoryError:
             os._exit(1)  # that is this process's own trouble
         except Exception as error:  # noqa: BLE001 - it is raised where the save is waited for
             return Failed(error)
+
+    def _is_modest(self) -> bool:
+        """Whether the program is using the cores, and gets more of them if this takes longer."""
+        return self._urgency is Urgency.POLITE
 
     def _heed(self) -> None:
         assert self._manners is not None

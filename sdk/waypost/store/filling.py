@@ -74,6 +74,15 @@ class Filling:
         at, self.length = self.length, self.length + len(room)
         return at
 
+    def refer(self, part: FilePart, digest: str, checksum: int) -> int:
+        """Take what stands in a file and was looked at before, with a checksum of its own; say where it stands."""
+        assert self._direct is not None
+        self.checksum = self._direct.combined(self.checksum, checksum, part.length)
+        self._places.append(part)
+        self.digests.update(bytes.fromhex(digest))
+        at, self.length = self.length, self.length + part.length
+        return at
+
     @property
     def refers(self) -> bool:
         """Whether parts of it stand in files."""

@@ -1,7 +1,8 @@
 """What is saved goes into packs, read, hashed and sent at the same time, in memory that doesn't depend on its size.
 
 One thread reads the content chunk by chunk right into the pack that is being filled (`waypost.store.filling`), and
-hashes it there while it is in the processor's cache; full packs are sent beside it, two at once, or as many as help
+hashes it there while it is in the processor's cache; at what stays in its file until it is sent two may look
+(`waypost.store.looking`). Full packs are sent beside it, two at once, or as many as help
 (`waypost.store.sending`). The memory for all is the same: the more there are, the smaller they get. Small files share a
 pack, large ones are cut into chunks (`waypost.store.edges`). A chunk that is known, from earlier in this content or
 from what the caller may name, isn't stored again; zeros are stored nowhere.
@@ -15,21 +16,24 @@ import contextlib
 import dataclasses
 import functools
 import itertools
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Executor
 from typing import Final
 
 from blake3 import blake3
 
+from waypost.backends.protocol import FilePart
 from waypost.store import keys
 from waypost.store.calls import Calls
 from waypost.store.edges import cuts, edges_of
 from waypost.store.filling import Filling
 from waypost.store.keys import MIB, Upload
+from waypost.store.looking import AT_ONCE, Looks, Seen, is_hole
 from waypost.store.manifest import Chunk, Manifest, Pack
 from waypost.store.pickled import by_values
 from waypost.store.sending import Flight
 from waypost.store.sizes import SIZES, Sizes
-from waypost.store.sources import MIN_HOLE, Content, Reader
+from waypost.store.sources import Content, Reader
 from waypost.store.trails import HEAD, Mark, Patience, Trail
 from waypost.store.tree import Kind
 
@@ -64,13 +68,22 @@ _WORTH_SENDING: Final = MIB
 """Bytes of a file from which on packs refer to it: it costs an open file and a system call."""
 _MOST_OPEN: Final = 64
 """Files that packs refer to."""
-_ZEROS: Final = bytearray(MIN_HOLE)
+
+
+def by_one() -> bool:
+    """Whether one thread is to do all reading and hashing: yes, in the program's own process."""
+    return True
 
 
 def pack_content(
-    content: Content, calls: Calls, upload: Upload, sizes: Sizes = SIZES, held: Stock = NOTHING_HELD
+    content: Content,
+    calls: Calls,
+    upload: Upload,
+    sizes: Sizes = SIZES,
+    held: Stock = NOTHING_HELD,
+    alone: Callable[[], bool] = by_one,
 ) -> Manifest:
-    """Upload what isn't `held`, in packs that are named as of `upload`.
+    """Upload what isn't `held`, in packs that are named as of `upload`. `alone`: whether one thread has to do.
 
     Those packs of the manifest that carry this upload's name are in the store when this returns, and are named by
     nobody. Raises StorageError, OSError when the content can't be read; what was sent is given up then.
@@ -79,8 +92,13 @@ def pack_content(
     if (expect := getattr(calls.backend, "expect", None)) is not None:
         expect(content.size)
     sizes = dataclasses.replace(sizes, pack=min(sizes.pack, max(content.size, 1)))
-    with contextlib.ExitStack() as opened, Flight(calls, sizes, chunk) as flight:
-        packing = _Packing(flight, upload, chunk, held, Patience(content.size // chunk), opened)
+    with (
+        contextlib.ExitStack() as opened,
+        Flight(calls, sizes, chunk) as flight,
+        calls.seams.pool(1, "waypost-look") as pool,
+    ):
+        helper = _Helper(pool, alone)
+        packing = _Packing(flight, upload, chunk, held, Patience(content.size // chunk), opened, helper)
         chunks = [
             packing.add(content, index) if node.kind is Kind.FILE and node.size else ()
             for index, node in enumerate(content.nodes)
@@ -96,6 +114,14 @@ def _chunk_size(size: int, sizes: Sizes) -> int:
     return min(chunk, sizes.pack)
 
 
+@dataclasses.dataclass(frozen=True, slots=True)
+class _Helper:
+    """A second thread, and whether it has to be done without, now."""
+
+    pool: Executor
+    alone: Callable[[], bool]
+
+
 class _Packing:
     """Fills packs with the chunks of files, and remembers where each one is."""
 
@@ -107,8 +133,11 @@ class _Packing:
         held: Stock,
         patience: Patience,
         opened: contextlib.ExitStack,
+        helper: _Helper,
     ) -> None:
         """`opened` gets the files that packs refer to, and closes them, and tells if one has changed."""
+        self._helper = helper
+        self._looks: Looks | None = None
         self._flight, self._upload, self._chunk, self._held = flight, upload, chunk, held
         self._opened, self._open = opened, 0
         self._closing: contextlib.ExitStack | None = None
@@ -162,8 +191,7 @@ class _Packing:
         for start, end in reader.written():
             _add_hole(chunks, start - at)
             if trail is None:
-                for begin, until in cuts(edges, start, end, self._chunk):
-                    self._add_chunk(chunks, reader, begin, until - begin)
+                self._add_row(chunks, reader, cuts(edges, start, end, self._chunk))
             else:
                 for begin, until in cuts(edges, start, end, size):
                     self._add_along(trail, chunks, reader, begin, until)
@@ -187,7 +215,7 @@ class _Packing:
         filling = self._room(most)
         with filling.room(most, refers=self._refers) as room:
             reader.read_into(at, room)
-            if most >= MIN_HOLE and _is_zero(room):
+            if is_hole(room):
                 _add_hole(chunks, most)
                 return most
             length = trail.guess(room, rest)
@@ -216,11 +244,49 @@ class _Packing:
 
         return edges_of(functools.partial(_read, reader), size, max(1, self._chunk // _OWN_EDGES))
 
+    def _add_row(self, chunks: list[Chunk], reader: Reader, row: Iterator[tuple[int, int]]) -> None:
+        while some := list(itertools.islice(row, AT_ONCE)):
+            if len(some) > 1 and self._refers and (looks := self._looked()) is not None:
+                for (start, end), seen in zip(some, looks.look(reader, some), strict=True):
+                    self._add_seen(chunks, reader, start, end - start, seen)
+            else:
+                for start, end in some:
+                    self._add_chunk(chunks, reader, start, end - start)
+
+    def _looked(self) -> Looks | None:
+        """What looks at chunks beside this thread; None if they can't be sent from where they stand, or it's alone."""
+        direct = self._flight.direct()
+        if direct is None or self._helper.alone():
+            return None
+        if self._looks is None:
+            self._looks = Looks(self._helper.pool, direct.checksum, self._chunk, self._is_known)
+        return self._looks
+
+    def _is_known(self, digest: str) -> bool:
+        return digest in self._places or digest in self._held.chunks
+
+    def _add_seen(self, chunks: list[Chunk], reader: Reader, at: int, length: int, seen: Seen | None) -> None:
+        if seen is None:
+            _add_hole(chunks, length)
+            return
+        chunk = self._places.get(seen.digest)
+        if chunk is None:
+            place = self._held_place(seen.digest)
+            if place is None:
+                filling = self._room(length)
+                part = self._part(filling, reader, at, length)
+                if part is None or seen.checksum is None:  # it has to be in memory by now
+                    self._add_chunk(chunks, reader, at, length)
+                    return
+                place = self._index_of(filling), filling.refer(part, seen.digest, seen.checksum)
+            chunk = self._places[seen.digest] = Chunk(*place, length, seen.digest, seen.head)
+        chunks.append(chunk)
+
     def _add_chunk(self, chunks: list[Chunk], reader: Reader, at: int, length: int) -> None:
         filling = self._room(length)
         with filling.room(length, refers=self._refers) as room:
             reader.read_into(at, room)
-            if length >= MIN_HOLE and _is_zero(room):
+            if is_hole(room):
                 _add_hole(chunks, length)
                 return
             chunks.append(self._placed(filling, blake3(room).hexdigest(), room, reader, at))
@@ -244,14 +310,22 @@ class _Packing:
         return index, held.offset
 
     def _keep(self, filling: Filling, digest: str, room: memoryview, reader: Reader, at: int) -> tuple[int, int]:
-        if filling.index is None:
-            filling.index = self._begin(_UNNAMED)
-        part = reader.part(at, len(room)) if filling.in_place(refers=self._refers) else None
+        part = self._part(filling, reader, at, len(room))
+        return self._index_of(filling), filling.keep(room, digest, part)
+
+    def _part(self, filling: Filling, reader: Reader, at: int, length: int) -> FilePart | None:
+        """Where in its file it stands, if the pack may refer to it; the file stays open from now on."""
+        part = reader.part(at, length) if filling.in_place(refers=self._refers) else None
         if part is not None and self._closing is not None:
-            # open from now on until its packs are sent, or given up: else they might send another file
+            # until its packs are sent, or given up: else they might send another file
             self._opened.push(self._closing.pop_all())
             self._closing, self._open = None, self._open + 1
-        return filling.index, filling.keep(room, digest, part)
+        return part
+
+    def _index_of(self, filling: Filling) -> int:
+        if filling.index is None:
+            filling.index = self._begin(_UNNAMED)
+        return filling.index
 
     def _begin(self, pack: Pack) -> int:
         self.packs.append(pack)
@@ -288,10 +362,6 @@ def _read(reader: Reader, at: int, length: int) -> bytes:
     found = bytearray(length)
     reader.read_into(at, memoryview(found))
     return bytes(found)
-
-
-def _is_zero(data: memoryview) -> bool:
-    return all(_ZEROS.startswith(data[at : at + MIN_HOLE]) for at in range(0, len(data), MIN_HOLE))
 
 
 def _add_hole(chunks: list[Chunk], length: int) -> None:

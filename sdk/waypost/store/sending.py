@@ -64,12 +64,16 @@ class Flight:
 
     def filling(self) -> Filling:
         """An empty pack; waits until there is memory for it. Raises what sending the others raises, StorageError."""
-        if self._direct is not None and self._direct.takes_parts():
+        if (direct := self.direct()) is not None:
             if self._scratch is None:
                 self._scratch = memoryview(mapped(self._chunk))
-            return Filling(self._size(), lambda size: self._buffer(lambda: size), self._direct, self._scratch)
+            return Filling(self._size(), lambda size: self._buffer(lambda: size), direct, self._scratch)
         buffer = self._buffer(self._size)
         return Filling(len(buffer), lambda _: buffer)
+
+    def direct(self) -> Direct | None:
+        """What sends parts of files from where they stand, if that can be done now."""
+        return self._direct if self._direct is not None and self._direct.takes_parts() else None
 
     def _size(self) -> int:
         return min(self._sizes.pack, self._sizes.memory // (self._width.now + 1))

@@ -1,11 +1,11 @@
 """Waypost by its public names, in a process that has opened the store before the word, as others have connected.
 
 `put PATH URI`, `get URI PATH`, `tiny COUNT URI`. Before `put` it has saved a MiB, so that its uploader runs, which is
-its interpreter and its connection; `first PATH URI` has not, and waits for that to start. `again PATH URI` saves once
-before the word, and times the second save, of what changed meanwhile. `stop PATH NEWER URI`: two saves on their way,
-the one of another file just begun, when SIGTERM comes; times until that is safe. `fill COUNT URI`: so many checkpoints;
-`relaunch COUNT URI` times the next attempt's start, restore and first save. `many COUNT PATH URI` is `put`, and tells
-the time for each file.
+its interpreter and its connection, and given it half a second; `first PATH URI` has not, and waits for that to start.
+`again PATH URI` saves once before the word, and times the second save, of what changed meanwhile. `stop PATH NEWER
+URI`: two saves on their way, the one of another file just begun, when SIGTERM comes; times until that is safe. `fill
+COUNT URI`: so many checkpoints; `relaunch COUNT URI` times the next attempt's start, restore and first save. `many
+COUNT PATH URI` is `put`, and tells the time for each file.
 """
 
 from __future__ import annotations
@@ -22,6 +22,8 @@ _TINY = b"step=41".ljust(64)
 _EARLIER_SECONDS = 0.3
 _EARLIER_BYTES = 1 << 20
 """The least that the uploader is started for."""
+_LATER_SECONDS = 0.5
+"""Until it has loaded what a large save needs; between two saves of a program there is more time."""
 
 
 def put(path: str, uri: str, *, first: bool = False, again: bool = False, count: int = 0) -> None:
@@ -30,6 +32,8 @@ def put(path: str, uri: str, *, first: bool = False, again: bool = False, count:
             checkpoints.save(os.urandom(_EARLIER_BYTES), step=0, wait=True)
         if again:
             checkpoints.save(path, step=1, wait=True)
+        if not first:
+            time.sleep(_LATER_SECONDS)
         with timed() as report:
             began = time.perf_counter()
             checkpoints.save(path, step=2, wait=True)

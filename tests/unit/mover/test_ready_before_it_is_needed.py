@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import time
 from pathlib import Path
 
+import pytest
+
 from tests.unit.mover.test_mover import SIZES, UPLOAD, calls_to, folder_of
+from tests.unit.store.put_server import put_server
 from waypost import Checkpoints
 from waypost.mover.keeper import Mover
 from waypost.store import sources
@@ -42,3 +46,14 @@ def test_a_store_that_it_cannot_open_is_told_with_the_save(tmp_path: Path) -> No
         ready = mover.pid
         assert mover.pack(sources.look(folder_of(tmp_path)), calls, UPLOAD, SIZES).packs
         assert mover.pid == ready
+
+
+def test_what_a_large_save_needs_is_loaded_while_nobody_waits(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It takes a tenth of a second, of which the next save would have to wait for most."""
+    with put_server(monkeypatch), contextlib.closing(Mover()) as mover:
+        mover.prepare("s3://bucket/store", 8 * MIB)
+        maps = Path(f"/proc/{mover.pid}/maps")
+        limit = time.monotonic() + 20
+        while "_awscrt" not in maps.read_text():
+            assert time.monotonic() < limit
+            time.sleep(0.02)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import errno
+import functools
 import gc
 import mmap
 import os
 import time
 import weakref
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +24,7 @@ from waypost.errors import StorageError
 from waypost.store import keys, sending
 from waypost.store.calls import Budget, Calls
 from waypost.store.keys import MIB
+from waypost.store.manifest import Manifest
 from waypost.store.packing import pack_content
 from waypost.store.seams import Seams
 from waypost.store.sending import Flight
@@ -30,6 +33,15 @@ from waypost.store.sources import Content, SharedMemory, look
 from waypost.store.tree import Kind, Node
 
 UPLOAD = (1, 1)
+Pack = Callable[[Content, Calls, keys.Upload, Sizes], Manifest]
+
+
+@pytest.fixture(params=[True, False], ids=["one thread", "two threads"])
+def pack(request: pytest.FixtureRequest) -> Pack:
+    """What packs, with so many threads that look at what stands in files."""
+    return functools.partial(pack_content, alone=lambda: request.param)
+
+
 SIZES = Sizes(pack=4 * MIB, memory=16 * MIB)
 
 
@@ -49,43 +61,45 @@ def folder_of(tmp_path: Path) -> Path:
 
 
 def test_packs_by_reference_are_those_that_would_have_been_sent_from_memory(
-    backend: ObjectStoreBackend, server: PutServer, tmp_path: Path
+    pack: Pack, backend: ObjectStoreBackend, server: PutServer, tmp_path: Path
 ) -> None:
     content = look(folder_of(tmp_path))
-    referred = pack_content(content, calls_to(backend), UPLOAD, SIZES)
+    referred = pack(content, calls_to(backend), UPLOAD, SIZES)
     stepped = SteppedBackend()
     assert referred == pack_content(content, Calls(stepped, Seams()), UPLOAD, SIZES)
-    for pack in referred.packs:
-        assert server.objects[f"/bucket/a%20store/{keys.PACKS}{pack.name}"] == stepped.get(
-            keys.PACKS + pack.name, keys.MAX_PACK
+    for one in referred.packs:
+        assert server.objects[f"/bucket/a%20store/{keys.PACKS}{one.name}"] == stepped.get(
+            keys.PACKS + one.name, keys.MAX_PACK
         )
     assert sum(request.is_direct for request in server.requests) >= 3
 
 
-def test_shared_memory_is_sent_from_where_it_is(backend: ObjectStoreBackend, server: PutServer) -> None:
+def test_shared_memory_is_sent_from_where_it_is(pack: Pack, backend: ObjectStoreBackend, server: PutServer) -> None:
     data = os.urandom(6 * MIB)
     descriptor = os.memfd_create("test")
     os.pwrite(descriptor, b"before" + data, 0)
     content = Content(
         [Node(b"state", Kind.FILE, 0o644, 0, len(data))], [SharedMemory(descriptor, 6, len(data))], copied=True
     )
-    packed = pack_content(content, calls_to(backend), UPLOAD, SIZES)
+    packed = pack(content, calls_to(backend), UPLOAD, SIZES)
     assert b"".join(server.objects[f"/bucket/a%20store/{keys.PACKS}{pack.name}"] for pack in packed.packs) == data
     assert all(request.is_direct for request in server.requests)
     os.close(descriptor)
 
 
-def test_a_refused_pack_is_sent_from_memory(backend: ObjectStoreBackend, server: PutServer, tmp_path: Path) -> None:
+def test_a_refused_pack_is_sent_from_memory(
+    pack: Pack, backend: ObjectStoreBackend, server: PutServer, tmp_path: Path
+) -> None:
     server.acts = [lambda request: request.fails("403 Forbidden", "AccessDenied")]
     content = look(folder_of(tmp_path))
-    packed = pack_content(content, calls_to(backend), UPLOAD, SIZES)
+    packed = pack(content, calls_to(backend), UPLOAD, SIZES)
     assert {f"/bucket/a%20store/{keys.PACKS}{pack.name}" for pack in packed.packs} == server.objects.keys()
     assert not all(request.is_direct for request in server.requests)
 
 
 @pytest.mark.parametrize("refused", [False, True], ids=["sent", "refused"])
 def test_a_file_that_changes_on_its_way_fails_the_save(
-    backend: ObjectStoreBackend, server: PutServer, tmp_path: Path, refused: bool
+    pack: Pack, backend: ObjectStoreBackend, server: PutServer, tmp_path: Path, refused: bool
 ) -> None:
     """Once it was hashed, and before it was sent: no pack may hold anything but what its name stands for."""
     path = tmp_path / "state"
@@ -109,12 +123,12 @@ def test_a_file_that_changes_on_its_way_fails_the_save(
 
     server.acts = [changes, *[takes] * 10]
     with pytest.raises(OSError, match="changed while it was being") as caught:
-        pack_content(content, calls_to(backend), UPLOAD, SIZES)
+        pack(content, calls_to(backend), UPLOAD, SIZES)
     assert caught.value.errno == errno.EBUSY
 
 
 def test_a_file_whose_reading_fails_stays_open_until_its_packs_are_given_up(
-    backend: ObjectStoreBackend, server: PutServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    pack: Pack, backend: ObjectStoreBackend, server: PutServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Else its number would be another file's, of which they would send the rest."""
     path, leave = tmp_path / "state", Flight.__exit__
@@ -133,7 +147,7 @@ def test_a_file_whose_reading_fails_stays_open_until_its_packs_are_given_up(
     monkeypatch.setattr(Flight, "__exit__", leaving)
     server.acts = [shortens]
     with pytest.raises(OSError, match="changed while it was being"):
-        pack_content(content, calls_to(backend), UPLOAD, Sizes(pack=MIB, memory=4 * MIB))
+        pack(content, calls_to(backend), UPLOAD, Sizes(pack=MIB, memory=4 * MIB))
     assert held == [True]
     assert os.fspath(path) not in _targets()
 
@@ -192,7 +206,7 @@ def test_what_chunks_passed_through_is_given_back_at_once(
 
 
 def test_a_change_that_no_checksum_shows_is_seen_by_its_time(
-    backend: ObjectStoreBackend, server: PutServer, tmp_path: Path
+    pack: Pack, backend: ObjectStoreBackend, server: PutServer, tmp_path: Path
 ) -> None:
     path = tmp_path / "state"
     path.write_bytes(os.urandom(12 * MIB))
@@ -206,11 +220,11 @@ def test_a_change_that_no_checksum_shows_is_seen_by_its_time(
 
     server.acts = [takes_anything] * 10
     with pytest.raises(OSError, match="it changed while it was being saved"):
-        pack_content(content, calls_to(backend), UPLOAD, SIZES)
+        pack(content, calls_to(backend), UPLOAD, SIZES)
 
 
 def test_files_that_are_referred_to_are_not_all_open_at_once(
-    backend: ObjectStoreBackend, server: PutServer, tmp_path: Path
+    pack: Pack, backend: ObjectStoreBackend, server: PutServer, tmp_path: Path
 ) -> None:
     folder, most = tmp_path / "folder", 0
     folder.mkdir()
@@ -240,7 +254,9 @@ def _targets() -> list[str]:
     return found
 
 
-def test_a_line_that_stays_down_is_named(backend: ObjectStoreBackend, server: PutServer, tmp_path: Path) -> None:
+def test_a_line_that_stays_down_is_named(
+    pack: Pack, backend: ObjectStoreBackend, server: PutServer, tmp_path: Path
+) -> None:
     path = tmp_path / "state"
     path.write_bytes(os.urandom(2 * MIB))
     assert backend.takes_parts()
