@@ -259,11 +259,11 @@ class _Packing:
         if direct is None or self._helper.alone():
             return None
         if self._looks is None:
-            self._looks = Looks(self._helper.pool, direct.checksum, self._chunk, self._is_known)
+            places, held = self._places, self._held.chunks  # not by way of `self`, which holds what it makes
+            self._looks = Looks(
+                self._helper.pool, direct.checksum, self._chunk, lambda one: one in places or one in held
+            )
         return self._looks
-
-    def _is_known(self, digest: str) -> bool:
-        return digest in self._places or digest in self._held.chunks
 
     def _add_seen(self, chunks: list[Chunk], reader: Reader, at: int, length: int, seen: Seen | None) -> None:
         if seen is None:
