@@ -23,10 +23,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
+from tests.bench.clients import install
 from tests.bench.contest import BUCKET, HTTP, OURS, TLS, Contestant, Row, Setting, Stage, Turn, compete
 from tests.bench.measuring import Program, RunError
 from tests.bench.page import markdown
 from tests.bench.rows.large import RESTORE, UPLOAD
+from tests.bench.rows.states import TENSORS
 from tests.bench.sink import Sink
 from tests.cluster.packages import require_packages
 from tests.cluster.progress import say
@@ -75,10 +77,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--rounds", type=int, default=3, help="counted ones; one more warms up")
     told = parser.parse_args(arguments)
     require_packages(["linux-perf"])
+    install(torch=True)
     columns: dict[str, Mapping[str, float]] = {}
     with tempfile.TemporaryDirectory(prefix="waypost-bench-", dir="/dev/shm") as work, Sink.start(BUCKET) as sink:
         stage = Stage(sink, Path(work), told.size, told.rounds)
-        for row, setting in ((UPLOAD, HTTP), (UPLOAD, TLS), (RESTORE, HTTP), (RESTORE, TLS)):
+        for row, setting in ((UPLOAD, HTTP), (UPLOAD, TLS), (RESTORE, HTTP), (RESTORE, TLS), (TENSORS, HTTP)):
             label = f"{row.name}, {setting.label}"
             say(f"{label}: {row.title}")
             columns[label] = profile(row, setting, stage)
