@@ -129,8 +129,8 @@ class ObjectStoreBackend:
             self._checks.expect(length)
 
     def prepare(self) -> None:
-        """Load what sends parts of files."""
-        if self._direct is not None:
+        """Load what sends parts of files, if it may come to that."""
+        if self._direct is not None and _in_the_open() and os.environ.get("AWS_ACCESS_KEY_ID"):
             self._direct.possible()
 
     def takes_parts(self) -> bool:

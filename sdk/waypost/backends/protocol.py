@@ -22,8 +22,6 @@ PROBE: Final = "probe/"
 """Where throw-away keys are put that tell what the place can do, each named as a pack is."""
 PIECE: Final = 1024 * 1024
 """Bytes read at a time, where that can be chosen: who takes them finds them in the processor's cache still."""
-PULLED: Final = 4 * PIECE
-"""The same where they are read right to their place."""
 Take = Callable[[memoryview], None]
 """Gets the bytes of an object as they come in. One with memory of its own for them is InPlace as well."""
 _UNFINISHED_KEY: Final = re.compile(r"\.tmp/[0-9a-f]{16,32}", re.ASCII)
@@ -112,7 +110,7 @@ class Expectant(Protocol):
         """So many bytes are going to be put, soon."""
 
     def prepare(self) -> None:
-        """Load what large writes need, which takes a tenth of a second, now that nobody waits. Makes no request."""
+        """Load what large writes may need, which takes a tenth of a second, now that nobody waits. Sends nothing."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -146,10 +144,10 @@ class InPlace(Protocol):
     """
 
     def pull(self, fill: Callable[[memoryview], int], most: int, hang_up: Callable[[], None]) -> int | None:
-        """Have `fill` read the next bytes, at most so many, to where they belong: how many came, 0 if none do any more.
+        """Have `fill` read the next bytes, at most so many, to where they belong: how many came.
 
-        None, with nothing done, for bytes that have to be given to the taker. `hang_up` ends a `fill` under way at
-        once, from any thread. What `fill` raises is raised.
+        None, with nothing done, for bytes that have to be given to the taker. `fill` reads at least one, or raises,
+        which is raised; `hang_up` ends it at once, from any thread.
         """
 
 

@@ -28,7 +28,7 @@ from waypost.backends.aligned import between
 from waypost.backends.answers import as_obstore_says, meaning
 from waypost.backends.connections import Connection, Kept
 from waypost.backends.held import OwnLock
-from waypost.backends.protocol import PIECE, PULLED, Take
+from waypost.backends.protocol import PIECE, Take
 from waypost.log import logger
 
 if TYPE_CHECKING:
@@ -197,10 +197,11 @@ class RangedReads:
             return size
 
         while left:
-            size = pull(fill, min(left, PULLED), connection.shut)
+            most = min(left, PIECE)
+            size = pull(fill, most, connection.shut)
             if size is None:
                 memory = memory or self._memory()
-                size = fill(memory[: min(left, PIECE)])
+                size = fill(memory[:most])
                 take(memory[:size])
             left -= size
         if memory is not None and not self._closed:

@@ -88,8 +88,14 @@ class _Serving:
     def _prepare(self, uri: str) -> None:
         """Load what a large save needs, as long as none waits."""
         prepare = getattr(self._backends.get(uri), "prepare", None)
-        if prepare is not None and self._works.empty():
+        if prepare is None or not self._works.empty():
+            return
+        try:
             prepare()
+        except MemoryError:
+            os._exit(1)
+        except Exception as error:  # noqa: BLE001 - whoever needs it will say so
+            logger.debug("what sends large packs can't be loaded: %s", error)
 
     def _listen(self) -> None:
         self._manners = Manners([threading.get_native_id()])  # whatever happens, this one hears the parent go
@@ -130,8 +136,8 @@ class _Serving:
             return Failed(error)
 
     def _is_modest(self) -> bool:
-        """Whether the program is using the cores, and gets more of them if this takes longer."""
-        return self._urgency is Urgency.POLITE
+        """Whether the program uses the cores: then each thread gets a small share of one, and takes it."""
+        return self._urgency in (Urgency.POLITE, Urgency.KEEN)
 
     def _heed(self) -> None:
         assert self._manners is not None

@@ -12,6 +12,7 @@ look before it sends again (rule 3), so `put_new` says what is known and leaves 
 from __future__ import annotations
 
 import dataclasses
+import os
 from collections.abc import Callable, Sequence
 from typing import Any, Final, Protocol, TypeVar
 
@@ -293,6 +294,8 @@ class _ShutError(Exception):
 class _Door:
     """What one try's bytes go through, until it is shut.
 
+    Shut while the system is reading right into somebody's memory, it hangs up, so that nobody waits for the server.
+
     It has no lock, which an exception out of a signal handler could leave locked (`waypost.store.undisturbed`): who
     goes through says so, then looks whether it is open; who shuts it looks afterwards whether somebody is in it.
     """
@@ -300,6 +303,7 @@ class _Door:
     def __init__(self, sink: Sink, clock: Callable[[], float]) -> None:
         self._sink, self._open, self._busy = sink, True, False
         self._hang_up: Callable[[], None] | None = None
+        self._process = os.getpid()
         self._clock = clock
         self._last: float | None = None
 
@@ -334,6 +338,8 @@ class _Door:
     def close(self) -> None:
         """From when this returns nothing is handed on, and nothing put in its place."""
         self._open = False
+        if self._process != os.getpid():
+            return  # forked while it was open: thread and connection are the parent's
         if (hang_up := self._hang_up) is not None:
             hang_up()
         gone(lambda: not self._busy)

@@ -10,6 +10,7 @@ put them there by itself (`room`). A request that was given up hands out nothing
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
@@ -20,7 +21,7 @@ from waypost.store import keys, manifest
 from waypost.store.calls import Calls
 from waypost.store.damage import DamagedError
 from waypost.store.entries import Checkpoint, ManifestObject
-from waypost.store.flight import LONGEST, LONGEST_IN_PLACE, fly
+from waypost.store.flight import fly
 from waypost.store.incoming import Incoming, Room, Take, no_room
 from waypost.store.manifest import Manifest
 from waypost.store.progress import current
@@ -75,7 +76,7 @@ def read_pieces(
     found: Manifest,
     take: Take,
     spans: Mapping[int, Sequence[Span]] | None = None,
-    room: Room | None = None,
+    room: Room = no_room,
 ) -> None:
     """Give the bytes of all files but their holes to `take`, or read them right into the memory that `room` names.
 
@@ -97,7 +98,9 @@ def read_pieces(
 
     def deal(lane: Calls, request: Request) -> None:
         for look in range(1, _LOOKS + 1):
-            wrong = _read(lane, entry, request, lambda: Incoming(request, take, room or no_room, count))
+            # in memory that the program can write to, while it is hashed, nothing is ever found damaged
+            place = room if look == 1 else no_room
+            wrong = _read(lane, entry, request, functools.partial(Incoming, request, take, place, count))
             if wrong is None:
                 return
             what = f"pack {request.pack.name} {wrong}"
@@ -105,8 +108,7 @@ def read_pieces(
                 logger.warning("of checkpoint %d of %s %s; reading it again", entry.sequence, calls.backend.uri, what)
         raise DamagedError(f"its {what}")
 
-    longest = LONGEST if room is None else LONGEST_IN_PLACE
-    fly(calls, lambda most: requests(found, most, spans), deal, longest)
+    fly(calls, lambda longest: requests(found, longest, spans), deal)
 
 
 def _length(spans: Mapping[int, Sequence[Span]]) -> int:

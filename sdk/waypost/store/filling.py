@@ -1,8 +1,7 @@
 """A pack while it is being filled, in memory of ours or as parts of the files that it comes from.
 
-Where a place can be sent parts of open files, a large file's chunks pass through a buffer of one chunk, to be hashed,
-and the pack remembers where they stand. Everything else is kept in memory until the pack is sent; one pack may have of
-both.
+Where a place can be sent parts of open files, a large file's chunks only pass through memory, to be hashed, and the
+pack remembers where they stand. Everything else is kept in memory until the pack is sent; one pack may have of both.
 """
 
 from __future__ import annotations
@@ -28,7 +27,7 @@ class Filling:
     ) -> None:
         """`size`: most bytes. `memory` gives a buffer of so many, at the first need.
 
-        Of files whose parts `direct` sends, the bytes are read into `scratch`.
+        Of files whose parts `direct` sends, what is read for the pack goes into `scratch`; `refer` needs none.
         """
         self.size: Final = size
         self.length = 0

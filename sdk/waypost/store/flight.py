@@ -27,8 +27,6 @@ MOST_HELD: Final = 128 * MIB
 part of them; one that doesn't (fsspec), all. Over a distance this is what a line can carry in one round trip."""
 LONGEST: Final = 8 * MIB
 """Bytes of one request; longer ones bring nothing, and chunks shorter than that are verified as they come."""
-LONGEST_IN_PLACE: Final = 32 * MIB
-"""The same where bytes go right to the program's memory: there is so little to be done for each that requests count."""
 
 Plan = Callable[[Callable[[], int]], Iterator[Request]]
 """Gives requests no longer than the function says that it is handed."""
@@ -42,8 +40,8 @@ class _GivenUpError(Exception):
 class _Flight:
     """The requests in flight of one restore."""
 
-    def __init__(self, calls: Calls, deal: Deal, longest: int) -> None:
-        self._deal, self._longest = deal, longest
+    def __init__(self, calls: Calls, deal: Deal) -> None:
+        self._deal = deal
         width = Width(calls.seams.clock, first_at(calls.backend), most_at(calls.backend))
         self._calls, self._width = calls, width
         self._pool = calls.seams.pool(MOST, "waypost-fetch")
@@ -55,7 +53,7 @@ class _Flight:
         self._given_up = False
 
     def longest(self) -> int:
-        return min(self._longest, MOST_HELD // self._width.now)
+        return min(LONGEST, MOST_HELD // self._width.now)
 
     def run(self, requests: Iterator[Request]) -> None:
         with_its_end(lambda: self._work(requests), self._end)
@@ -111,16 +109,16 @@ class _Flight:
             raise _GivenUpError
 
 
-def fly(calls: Calls, plan: Plan, deal: Deal, longest: int = LONGEST) -> None:
+def fly(calls: Calls, plan: Plan, deal: Deal) -> None:
     """Do all requests of the plan, several at once: `deal` is called in threads, with the calls to use there.
 
     Raises what `deal` raises, once nothing is in flight any more.
     """
-    planned = plan(lambda: longest)
+    planned = plan(lambda: LONGEST)
     first = list(itertools.islice(planned, 2))
     if len(first) < 2:
         for request in first:  # no need for threads
             deal(calls, request)
         return
-    flight = _Flight(calls, deal, longest)
+    flight = _Flight(calls, deal)
     flight.run(plan(flight.longest))

@@ -1,7 +1,7 @@
 """Looking at what a file holds before it is sent from where it stands: chunk by chunk, each read and hashed.
 
-Where nobody's computation needs the cores, two threads do it: reading and hashing is all that an upload waits for then,
-and neither holds on to the interpreter.
+Where the program doesn't need the cores, as far as is known, two threads do it: reading and hashing is all that an
+upload waits for then, and neither holds on to the interpreter.
 """
 
 from __future__ import annotations
@@ -63,11 +63,14 @@ class Looks:
         mine, other = self._scratches
         helper = self._pool.submit(work, other)
         try:
-            work(mine)
+            try:
+                work(mine)
+            finally:
+                coming.clear()
+                helper.exception()  # waits
+            helper.result()
         finally:
-            coming.clear()
-            helper.exception()  # waits
-        helper.result()
+            del helper  # its error's traceback holds this frame, and with it the memory
         return found
 
     def _look(self, reader: Reader, at: int, room: memoryview) -> Seen | None:

@@ -109,7 +109,7 @@ def _room(offset: int, most: int, targets: Sequence[Target]) -> memoryview | Non
         return None
     start = offset - target.offset
     room = target.memory[start : start + most]
-    return room if len(room) >= min(most, _WORTH) else None
+    return room if len(room) >= _WORTH else None
 
 
 def _clear_holes(found: Manifest, node: int, targets: Sequence[Target]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import socket
 import subprocess
 import sys
 import textwrap
@@ -11,7 +12,11 @@ from pathlib import Path
 
 import pytest
 
+from waypost.log import logger
 from waypost.mover.hunger import PATIENCE, Hunger
+from waypost.mover.serving import _Serving
+from waypost.mover.wire import Line
+from waypost.store.urgency import Urgency
 
 CAP_SYS_NICE = 23
 PRELUDE = """
@@ -160,3 +165,15 @@ def test_hungry_is_who_could_run_and_may_not(tmp_path: Path, state: str, share: 
 def test_a_process_that_is_gone_is_not_hungry(tmp_path: Path) -> None:
     hunger = Hunger(tmp_path / "gone", iter(range(100)).__next__)
     assert not any(hunger.starves() for _ in range(10))
+
+
+@pytest.mark.parametrize("urgency", Urgency)
+def test_beside_busy_cores_one_thread_looks(urgency: Urgency, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each one would take its share of a core."""
+    monkeypatch.setattr(logger, "handlers", logger.handlers)
+    monkeypatch.setattr(logger, "propagate", logger.propagate)
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        serving = _Serving(Line(ours), os.getpid())
+        serving._urgency = urgency
+        assert serving._is_modest() == (urgency in (Urgency.POLITE, Urgency.KEEN))

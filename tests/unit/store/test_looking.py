@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import gc
+import mmap
 import os
 import threading
 import time
+import weakref
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
@@ -12,7 +15,9 @@ import pytest
 from awscrt.checksums import crc64nvme
 from blake3 import blake3
 
+from waypost.backends.aligned import mapped
 from waypost.backends.protocol import FilePart
+from waypost.store import looking
 from waypost.store.keys import MIB
 from waypost.store.looking import Looks, Seen
 from waypost.store.sources import MIN_HOLE
@@ -84,6 +89,28 @@ def test_what_goes_wrong_in_either_thread_is_told_when_none_reads_any_more(pool:
     with pytest.raises(OSError, match="can't be read"):
         Looks(pool, crc64nvme, MIB, lambda _: False).look(other, ROW)
     assert not other.reading
+
+
+def test_no_memory_is_left_behind_by_what_goes_wrong(pool: ThreadPoolExecutor, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not even until the garbage collector comes: the next save needs as much."""
+    made: list[weakref.ref[object]] = []
+
+    def noted(size: int) -> mmap.mmap:
+        memory = mapped(size)
+        made.append(weakref.ref(memory))
+        return memory
+
+    monkeypatch.setattr(looking, "mapped", noted)
+    here = threading.current_thread()
+    gc.collect()
+    gc.disable()
+    try:
+        with pytest.raises(OSError, match="can't be read") as caught:
+            Looks(pool, crc64nvme, MIB, lambda _: False).look(Memory(together=True, fails_beside=here), ROW)
+        del caught
+        assert [one() for one in made] == [None, None]
+    finally:
+        gc.enable()
 
 
 def test_the_caller_waits_for_the_other_thread_also_when_it_fails_itself(pool: ThreadPoolExecutor) -> None:

@@ -9,7 +9,7 @@ import mmap
 import os
 import time
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +29,7 @@ from waypost.store.packing import pack_content
 from waypost.store.seams import Seams
 from waypost.store.sending import Flight
 from waypost.store.sizes import Sizes
-from waypost.store.sources import Content, SharedMemory, look
+from waypost.store.sources import Content, Reader, SharedMemory, look
 from waypost.store.tree import Kind, Node
 
 UPLOAD = (1, 1)
@@ -85,6 +85,23 @@ def test_shared_memory_is_sent_from_where_it_is(pack: Pack, backend: ObjectStore
     assert b"".join(server.objects[f"/bucket/a%20store/{keys.PACKS}{pack.name}"] for pack in packed.packs) == data
     assert all(request.is_direct for request in server.requests)
     os.close(descriptor)
+
+
+def test_the_second_thread_looks_unless_there_may_be_one_only(
+    backend: ObjectStoreBackend, server: PutServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looked: list[int] = []
+
+    class Counted(looking.Looks):
+        def look(self, reader: Reader, row: Sequence[tuple[int, int]]) -> Sequence[looking.Seen | None]:
+            looked.append(len(row))
+            return super().look(reader, row)
+
+    monkeypatch.setattr("waypost.store.packing.Looks", Counted)
+    path, turns = tmp_path / "state", iter([False, True])
+    path.write_bytes(os.urandom(2 * looking.AT_ONCE * MIB))
+    pack_content(look(path), calls_to(backend), UPLOAD, SIZES, alone=lambda: next(turns))
+    assert looked == [looking.AT_ONCE], "it is asked for each row"
 
 
 def test_a_refused_pack_is_sent_from_memory(

@@ -35,7 +35,7 @@ from waypost.store.reading_into import Target, read_into
 from waypost.store.seams import Seams
 from waypost.store.tree import Kind, Node
 
-SIZE = 3 * PIECE + 4321
+SIZE = 3 * PIECE + 70_000
 PART = 300_000
 """Read by our own client, and soon given up: a transfer gets time by its size."""
 CONTENT = os.urandom(SIZE)
@@ -91,6 +91,29 @@ def test_what_was_read_in_place_is_verified() -> None:
     backend.objects[key] = CONTENT[:-1] + bytes([CONTENT[-1] ^ 1])
     with pytest.raises(DamagedError, match="doesn't have the content that was saved"):
         read_into(calls, entry, found, [Target(0, 0, memoryview(bytearray(SIZE)))])
+
+
+def test_memory_that_somebody_writes_to_is_no_damage() -> None:
+    """What is hashed in the program's memory may have been changed there: it is read again, by way of our own."""
+    memory = bytearray(SIZE)
+
+    class WrittenTo(PullingBackend):
+        def read_range(self, key: str, start: int, length: int, take: Take) -> None:
+            def writes(fill: Callable[[memoryview], int], most: int, hang_up: Callable[[], None]) -> int | None:
+                def both(target: memoryview) -> int:
+                    size = fill(target)
+                    target[0] ^= 1
+                    return size
+
+                return pull(both, most, hang_up)
+
+            pull: Callable[..., int | None] = take.pull  # type: ignore[attr-defined]
+            take.pull = writes  # type: ignore[attr-defined]
+            super().read_range(key, start, length, take)
+
+    _, calls, entry, found = stored([[CONTENT]], WrittenTo(lambda: PIECE))
+    read_into(calls, entry, found, [Target(0, 0, memoryview(memory))])
+    assert memory == CONTENT
 
 
 def test_bytes_that_two_files_share_are_taken_for_both() -> None:
