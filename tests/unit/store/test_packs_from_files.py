@@ -98,10 +98,10 @@ def test_the_second_thread_looks_unless_there_may_be_one_only(
             return super().look(reader, row)
 
     monkeypatch.setattr("waypost.store.packing.Looks", Counted)
-    path, turns = tmp_path / "state", iter([False, True])
-    path.write_bytes(os.urandom(2 * looking.AT_ONCE * MIB))
+    path, turns = tmp_path / "state", iter([False, False, True])
+    path.write_bytes(os.urandom(3 * looking.AT_ONCE * MIB))
     pack_content(look(path), calls_to(backend), UPLOAD, SIZES, alone=lambda: next(turns))
-    assert looked == [looking.AT_ONCE], "it is asked for each row"
+    assert looked == [looking.AT_ONCE] * 2, "it is asked for each row"
 
 
 def test_a_refused_pack_is_sent_from_memory(
