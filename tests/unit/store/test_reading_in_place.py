@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 from tests.cluster.certificates import Authority
 from tests.unit.store.speaking_server import SpeakingServer, name_it
 from tests.unit.store.stepped import SteppedBackend
-from tests.unit.store.test_reading_into import GARBAGE, parts, plain, stored
+from tests.unit.store.test_reading_into import GARBAGE, drawn, parts, stored
 from waypost.backends.objectstore import ObjectStoreBackend
 from waypost.backends.protocol import PIECE, Take
 from waypost.errors import StorageError
@@ -70,18 +70,10 @@ def test_whatever_is_asked_for_comes_and_nothing_around_it_is_touched(
 ) -> None:
     backend = PullingBackend(lambda: data.draw(st.integers(1, 12), "so many bytes"))
     _, calls, entry, found = stored(files, backend)
-    memory = bytearray([GARBAGE]) * 500
-    wanted, targets, at = bytearray(memory), [], 0
-    for node, file in enumerate(files):
-        content = plain(file)
-        edges = sorted(data.draw(st.lists(st.integers(0, len(content)), max_size=6), f"edges in {node}"))
-        for first, last in zip(edges[::2], edges[1::2], strict=False):
-            targets.append(Target(node, first, memoryview(memory)[at : at + last - first]))
-            wanted[at : at + last - first] = content[first:last]
-            at += last - first + 1
+    memory, wanted, targets = drawn(files, data)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(reading_into, "_WORTH", data.draw(st.integers(1, 4), "worth"))
-        read_into(calls, entry, found, data.draw(st.permutations(targets)))
+        read_into(calls, entry, found, targets)
     assert memory == wanted
 
 

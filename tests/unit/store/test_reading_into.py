@@ -53,11 +53,8 @@ def plain(file: Sequence[bytes | int]) -> bytes:
 parts = st.binary(min_size=1, max_size=9) | st.integers(1, 9)
 
 
-@given(st.lists(st.lists(parts, max_size=6), min_size=1, max_size=4), st.data())
-def test_whatever_is_asked_for_comes_and_nothing_around_it_is_touched(
-    files: list[list[bytes | int]], data: st.DataObject
-) -> None:
-    _, calls, entry, found = stored(files)
+def drawn(files: list[list[bytes | int]], data: st.DataObject) -> tuple[bytearray, bytearray, Sequence[Target]]:
+    """Memory, what it is to hold, and some parts of the files that go there, in any order."""
     memory = bytearray([GARBAGE]) * 500
     wanted, targets, at = bytearray(memory), [], 0
     for node, file in enumerate(files):
@@ -67,8 +64,16 @@ def test_whatever_is_asked_for_comes_and_nothing_around_it_is_touched(
             targets.append(Target(node, first, memoryview(memory)[at : at + last - first]))
             wanted[at : at + last - first] = content[first:last]
             at += last - first + 1
-    order = data.draw(st.permutations(targets))
-    read_into(calls, entry, found, order)
+    return memory, wanted, data.draw(st.permutations(targets))
+
+
+@given(st.lists(st.lists(parts, max_size=6), min_size=1, max_size=4), st.data())
+def test_whatever_is_asked_for_comes_and_nothing_around_it_is_touched(
+    files: list[list[bytes | int]], data: st.DataObject
+) -> None:
+    _, calls, entry, found = stored(files)
+    memory, wanted, targets = drawn(files, data)
+    read_into(calls, entry, found, targets)
     assert memory == wanted
 
 
