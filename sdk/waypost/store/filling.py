@@ -37,6 +37,8 @@ class Filling:
         """Its place in the list of packs, once something is in it."""
         self.digests: blake3 = blake3()
         """Hash of the hashes of its chunks: it tells packs of one upload apart, without hashing every byte again."""
+        self.direct: Final = direct is not None
+        """Whether it has a checksum, and may be sent as parts."""
         self._memory, self._direct, self._scratch = memory, direct, scratch
         self.buffer: Buffer | None = None
         self._end = 0

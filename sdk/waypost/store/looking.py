@@ -1,7 +1,8 @@
-"""Looking at what a file holds before it is sent from where it stands: chunk by chunk, each read and hashed.
+"""Looking at what is to be sent: each piece of it read and hashed.
 
-Where the program doesn't need the cores, as far as is known, two threads do it: reading and hashing is all that an
-upload waits for then, and neither holds on to the interpreter.
+That are chunks of a file that is sent from where it stands, or small files in a row that are read into a pack. Where
+the program doesn't need the cores, as far as is known, two threads do it: reading and hashing is all that an upload
+waits for then, and neither holds on to the interpreter.
 """
 
 from __future__ import annotations
@@ -10,13 +11,16 @@ import collections
 import dataclasses
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
-from typing import Final
+from typing import Final, TypeVar
 
 from blake3 import blake3
 
 from waypost.backends.aligned import mapped
 from waypost.store.sources import MIN_HOLE, Reader
 from waypost.store.trails import HEAD
+
+S = TypeVar("S")
+T = TypeVar("T")
 
 AT_ONCE: Final = 16
 """Chunks that the two share, before they wait for each other."""
@@ -49,29 +53,13 @@ class Looks:
 
         Raises OSError, of reading; nobody reads any more then.
         """
-        coming = collections.deque(enumerate(row))
-        found: list[Seen | None] = [None] * len(row)
+        scratches = list(self._scratches)  # one for each thread
 
-        def work(scratch: memoryview) -> None:
-            while True:
-                try:
-                    index, (start, end) = coming.popleft()
-                except IndexError:
-                    return
-                found[index] = self._look(reader, start, scratch[: end - start])
+        def begin() -> Callable[[tuple[int, int]], Seen | None]:
+            scratch = scratches.pop()
+            return lambda place: self._look(reader, place[0], scratch[: place[1] - place[0]])
 
-        mine, other = self._scratches
-        helper = self._pool.submit(work, other)
-        try:
-            try:
-                work(mine)
-            finally:
-                coming.clear()
-                helper.exception()  # waits
-            helper.result()
-        finally:
-            del helper  # its error's traceback holds this frame, and with it the memory
-        return found
+        return by_two(self._pool, begin, row)
 
     def _look(self, reader: Reader, at: int, room: memoryview) -> Seen | None:
         reader.read_into(at, room)
@@ -79,6 +67,36 @@ class Looks:
             return None
         digest = blake3(room).hexdigest()
         return Seen(digest, bytes(room[:HEAD]), None if self._known(digest) else self._checksum(room))
+
+
+def by_two(pool: Executor, begin: Callable[[], Callable[[T], S]], row: Sequence[T]) -> list[S]:
+    """What comes of each of the row, done by this thread and one of the pool, each with what `begin` gives it.
+
+    Raises what one of them raises; neither does anything any more then.
+    """
+    coming = collections.deque(enumerate(row))
+    found: dict[int, S] = {}
+
+    def work() -> None:
+        act = begin()
+        while True:
+            try:
+                index, one = coming.popleft()
+            except IndexError:
+                return
+            found[index] = act(one)
+
+    helper = pool.submit(work)
+    try:
+        try:
+            work()
+        finally:
+            coming.clear()
+            helper.exception()  # waits
+        helper.result()
+    finally:
+        del helper  # its error's traceback holds this frame, and with it the memory
+    return [found[index] for index in range(len(row))]
 
 
 def is_hole(data: memoryview) -> bool:

@@ -12,6 +12,7 @@ A function of what it is given and nothing else: no state is left behind, so it 
 
 from __future__ import annotations
 
+import collections
 import contextlib
 import dataclasses
 import functools
@@ -27,8 +28,8 @@ from waypost.store import keys
 from waypost.store.calls import Calls
 from waypost.store.edges import cuts, edges_of
 from waypost.store.filling import Filling
-from waypost.store.keys import MIB, Upload
-from waypost.store.looking import AT_ONCE, Looks, Seen, is_hole
+from waypost.store.keys import KIB, MIB, Upload
+from waypost.store.looking import AT_ONCE, Looks, Seen, by_two, is_hole
 from waypost.store.manifest import Chunk, Manifest, Pack
 from waypost.store.pickled import by_values
 from waypost.store.sending import Flight
@@ -68,6 +69,8 @@ _WORTH_SENDING: Final = MIB
 """Bytes of a file from which on packs refer to it: it costs an open file and a system call."""
 _MOST_OPEN: Final = 64
 """Files that packs refer to."""
+_WORTH_SHARING: Final = 64 * KIB
+"""Bytes of a small file, on average, from which on two threads are quicker than one."""
 
 
 def by_one() -> bool:
@@ -99,10 +102,7 @@ def pack_content(
     ):
         helper = _Helper(pool, alone)
         packing = _Packing(flight, upload, chunk, held, Patience(content.size // chunk), opened, helper)
-        chunks = [
-            packing.add(content, index) if node.kind is Kind.FILE and node.size else ()
-            for index, node in enumerate(content.nodes)
-        ]
+        chunks = packing.add_all(content)
         packing.close()
     return Manifest(content.nodes, chunks, packing.packs)
 
@@ -152,6 +152,82 @@ class _Packing:
         self._patience = patience
         self._window = bytearray()
         """What is searched."""
+
+    def add_all(self, content: Content) -> Sequence[Sequence[Chunk]]:
+        """All nodes, in their order."""
+        rows: list[Sequence[Chunk]] = [()] * len(content.nodes)
+        for some in self._alike(content):
+            size = sum(content.nodes[index].size for index in some)
+            if len(some) > 1 and size >= len(some) * _WORTH_SHARING and not self._helper.alone():
+                self._add_together(content, some, rows)
+            else:
+                for index in some:
+                    rows[index] = self.add(content, index)
+        return rows
+
+    def _alike(self, content: Content) -> Iterator[Sequence[int]]:
+        """All files that have content: small ones that two threads may share, some at a time, and others."""
+        some: list[int] = []
+        for index, node in enumerate(content.nodes):
+            if node.kind is not Kind.FILE or not node.size:
+                continue
+            small = node.size < min(_WORTH_SENDING, self._chunk) and isinstance(content.places[index], bytes)
+            if small and node.path not in self._held.trails:
+                some.append(index)
+                if len(some) == AT_ONCE:
+                    yield some
+                    some = []
+                continue
+            if some:
+                yield some
+                some = []
+            yield [index]
+        if some:
+            yield some
+
+    def _add_together(self, content: Content, indexes: Sequence[int], rows: list[Sequence[Chunk]]) -> None:
+        """Small files, read and hashed by two threads right where they stand in the pack if they are new."""
+        coming = collections.deque(indexes)
+        while coming:
+            filling = self._room(content.nodes[coming[0]].size)
+            some, size = [], 0
+            while coming and filling.has_room(size + content.nodes[coming[0]].size):
+                size += content.nodes[coming[0]].size
+                some.append(coming.popleft())
+            if len(some) == 1:
+                rows[some[0]] = self.add(content, some[0])
+                continue
+            with filling.room(size, refers=False) as room:
+                self._add_read(content, some, filling, room, rows)
+
+    def _add_read(
+        self, content: Content, some: Sequence[int], filling: Filling, room: memoryview, rows: list[Sequence[Chunk]]
+    ) -> None:
+        """Small files, into the `room` that the pack has for all of them."""
+        ends = list(itertools.accumulate(content.nodes[index].size for index in some))
+        places = list(itertools.pairwise([0, *ends]))
+
+        def look(one: tuple[int, tuple[int, int]]) -> str:
+            index, (start, end) = one
+            with room[start:end] as part, content.open(index) as reader:
+                reader.read_into(0, part)
+                return blake3(part).hexdigest()
+
+        digests = by_two(self._helper.pool, lambda: look, list(zip(some, places, strict=True)))
+        self._refers = False
+        kept = 0
+        for index, (start, end), digest in zip(some, places, digests, strict=True):
+            if self._is_known(digest):
+                rows[index] = [self._placed(filling, digest, room[start:end], None, 0)]
+                continue
+            if kept < start:  # one before it is known, and left its room
+                room[kept : kept + end - start] = room[start:end]
+            rows[index] = [self._placed(filling, digest, room[kept : kept + end - start], None, 0)]
+            kept += end - start
+
+    def _is_known(self, digest: str) -> bool:
+        """Whether a chunk isn't sent, for it is in the store, or on its way."""
+        return digest in self._places or digest in self._held.chunks
 
     def add(self, content: Content, index: int) -> Sequence[Chunk]:
         """The file at `index`."""
@@ -220,7 +296,7 @@ class _Packing:
                 return most
             length = trail.guess(room, rest)
             digest = blake3(room[:length]).hexdigest()
-            if digest not in self._places and digest not in self._held.chunks:
+            if not self._is_known(digest):
                 found = self._look_on(trail, room, read, rest)
                 if found is not None:
                     length = found
@@ -291,7 +367,7 @@ class _Packing:
                 return
             chunks.append(self._placed(filling, blake3(room).hexdigest(), room, reader, at))
 
-    def _placed(self, filling: Filling, digest: str, room: memoryview, reader: Reader, at: int) -> Chunk:
+    def _placed(self, filling: Filling, digest: str, room: memoryview, reader: Reader | None, at: int) -> Chunk:
         """Where what has just been read into the room stands: where it stood before, or in this pack."""
         with room:
             chunk = self._places.get(digest)
@@ -309,13 +385,13 @@ class _Packing:
             index = self._indexes[held.pack.name] = self._begin(held.pack)
         return index, held.offset
 
-    def _keep(self, filling: Filling, digest: str, room: memoryview, reader: Reader, at: int) -> tuple[int, int]:
+    def _keep(self, filling: Filling, digest: str, room: memoryview, reader: Reader | None, at: int) -> tuple[int, int]:
         part = self._part(filling, reader, at, len(room))
         return self._index_of(filling), filling.keep(room, digest, part)
 
-    def _part(self, filling: Filling, reader: Reader, at: int, length: int) -> FilePart | None:
+    def _part(self, filling: Filling, reader: Reader | None, at: int, length: int) -> FilePart | None:
         """Where in its file it stands, if the pack may refer to it; the file stays open from now on."""
-        part = reader.part(at, length) if filling.in_place(refers=self._refers) else None
+        part = reader.part(at, length) if reader is not None and filling.in_place(refers=self._refers) else None
         if part is not None and self._closing is not None:
             # until its packs are sent, or given up: else they might send another file
             self._opened.push(self._closing.pop_all())

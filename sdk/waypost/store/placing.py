@@ -36,6 +36,8 @@ _INSIDE: Final = ".waypost-unfinished-"
 """Only `_fill` makes folders of this name, and only in a folder that was empty or ours."""
 _REPLACED: Final = "replaced"
 _GARBAGE: Final = "garbage"
+_MADE_LATER: Final = MIB
+"""Bytes up to which a file without holes is made when they come: for small ones it's half of the work."""
 _CREATE: Final = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW
 
 Read = Callable[[Take], object]
@@ -165,11 +167,11 @@ def _mark(path: str, label: str) -> None:
 
 def _build(root: bytes, manifest: Manifest, read: Read) -> None:
     nodes = manifest.nodes
-    for node in nodes:
+    for node, written in zip(nodes, manifest.sizes_written, strict=True):
         path = os.path.join(root, node.path)
         if node.kind is Kind.FOLDER:
             os.mkdir(path, 0o700)
-        elif node.kind is Kind.FILE:
+        elif node.kind is Kind.FILE and not 0 < written == node.size <= _MADE_LATER:
             descriptor = os.open(path, _CREATE, 0o600)
             try:
                 os.ftruncate(descriptor, node.size)  # what no piece fills is a hole

@@ -122,9 +122,10 @@ class Flight:
         """Returns the seconds it took."""
         began, key = self._clock(), keys.PACKS + name
         parts = filling.parts()
-        if filling.refers:
-            if not self._calls.put_parts(_DOING, key, parts, filling.checksum):
-                self._put_read(key, parts, filling)
+        if filling.direct and self._calls.put_parts(_DOING, key, parts, filling.checksum):
+            pass
+        elif filling.refers:
+            self._put_read(key, parts, filling)
         elif parts:
             assert len(parts) == 1
             assert isinstance(parts[0], memoryview)

@@ -15,7 +15,8 @@ from typing import Final, Self
 
 from waypost.store.incoming import Piece
 
-_WRITE: Final = os.O_WRONLY | os.O_CLOEXEC | os.O_NOFOLLOW
+_WRITE: Final = os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
+_MODE: Final = 0o600
 _MOST_IDLE: Final = 64
 """Files that are open though nobody writes to them now; far below what a process may have open."""
 
@@ -27,7 +28,10 @@ class _File:
 
 
 class Files:
-    """Files that exist, to be filled. As a context: closed behind it, when nobody writes any more."""
+    """Files to be filled; one that isn't there yet is made by its first piece.
+
+    As a context: closed behind it, when nobody writes any more.
+    """
 
     def __init__(self, paths: Sequence[bytes], sizes: Sequence[int]) -> None:
         """Of each node: where its file is, and how many bytes will come."""
@@ -56,10 +60,23 @@ class Files:
         self._open.clear()
 
     def _enter(self, node: int) -> _File:
+        if (file := self._entered(node)) is not None:
+            return file
+        descriptor = os.open(self._paths[node], _WRITE, _MODE)
+        file = self._entered(node, descriptor)
+        assert file is not None
+        if file.descriptor != descriptor:  # another thread was as quick
+            os.close(descriptor)
+        return file
+
+    def _entered(self, node: int, descriptor: int | None = None) -> _File | None:
+        """The file, if it is open, or is by now by this descriptor; the lock is held for no call into the system."""
         with self._lock:
             file = self._open.get(node)
             if file is None:
-                file = self._open[node] = _File(os.open(self._paths[node], _WRITE))
+                if descriptor is None:
+                    return None
+                file = self._open[node] = _File(descriptor)
             file.writers += 1
             return file
 
@@ -67,6 +84,7 @@ class Files:
         with self._lock:
             file.writers -= 1
             self._left[node] -= size  # what is read again is counted again; then it is closed early, and opened again
-            if file.writers == 0 and (self._left[node] <= 0 or len(self._open) > _MOST_IDLE):
-                del self._open[node]
-                os.close(file.descriptor)
+            if file.writers or (self._left[node] > 0 and len(self._open) <= _MOST_IDLE):
+                return
+            del self._open[node]
+        os.close(file.descriptor)

@@ -104,6 +104,22 @@ def test_the_second_thread_looks_unless_there_may_be_one_only(
     assert looked == [looking.AT_ONCE] * 2, "it is asked for each row"
 
 
+@pytest.mark.parametrize("refused", [False, True], ids=["sent", "refused"])
+def test_a_pack_of_small_files_goes_the_same_way(
+    pack: Pack, backend: ObjectStoreBackend, server: PutServer, tmp_path: Path, refused: bool
+) -> None:
+    """Right out of the buffer that it was filled in: obstore holds three packs' worth beside."""
+    files = [os.urandom(100_000) for _ in range(50)]
+    for number, data in enumerate(files):
+        (tmp_path / f"{number:02}").write_bytes(data)
+    if refused:
+        server.acts = [lambda request: request.fails("403 Forbidden", "AccessDenied")]
+    packed = pack(look(tmp_path), calls_to(backend), UPLOAD, SIZES)
+    packs = [server.objects[f"/bucket/a%20store/{keys.PACKS}{one.name}"] for one in packed.packs]
+    assert [packs[chunk.pack][chunk.offset :][: chunk.length] for (chunk,) in packed.chunks] == files
+    assert sum(not request.is_direct for request in server.requests) == refused
+
+
 def test_a_refused_pack_is_sent_from_memory(
     pack: Pack, backend: ObjectStoreBackend, server: PutServer, tmp_path: Path
 ) -> None:

@@ -83,12 +83,45 @@ def test_several_threads_write_to_one_file(tmp_path: Path) -> None:
     assert path.read_bytes() == b"".join(bytes([number]) * size for number in range(threads))
 
 
+def test_a_file_that_is_not_there_yet_is_made_by_its_first_piece(tmp_path: Path) -> None:
+    path = tmp_path / "new"
+    with Files([bytes(path)], [4]) as files:
+        files.take(piece(0, 2, b"cd"))
+        files.take(piece(0, 0, b"ab"))
+    assert path.read_bytes() == b"abcd"
+    assert path.stat().st_mode & 0o777 == 0o600
+
+
+def test_two_that_open_a_file_at_once_use_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (path,) = made(tmp_path, [2])
+    before, barrier, opened = descriptors(), threading.Barrier(2), os.open
+
+    def together(name: bytes, flags: int, mode: int = 0o777) -> int:
+        barrier.wait(20)
+        return opened(name, flags, mode)
+
+    monkeypatch.setattr(os, "open", together)
+    with Files([bytes(path)], [4]) as files:
+        running = [
+            threading.Thread(target=files.take, args=(piece(0, at, data),)) for at, data in ((0, b"a"), (1, b"b"))
+        ]
+        for thread in running:
+            thread.start()
+        for thread in running:
+            thread.join()
+        monkeypatch.undo()
+        assert descriptors() == before + 1
+    assert path.read_bytes() == b"ab"
+    assert descriptors() == before
+
+
 def test_an_error_leaves_nothing_open(tmp_path: Path) -> None:
     paths = made(tmp_path, [6, 6])
     paths[1].unlink()
+    paths[1].symlink_to(paths[0])
     before = descriptors()
     with (
-        pytest.raises(FileNotFoundError),
+        pytest.raises(OSError, match="symbolic links"),
         Files([bytes(path) for path in paths], [6, 6]) as files,
     ):
         files.take(piece(0, 0, b"ab"))
