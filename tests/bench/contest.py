@@ -245,8 +245,12 @@ def _turn(row: Row, contestant: Contestant, setting: Setting, stage: Stage, numb
     try:
         if not row.keeps_objects:
             stage.server.empty()
-        warm_memory(0 if row.moved is None else row.moved(stage))
-        measured = measure(contestant.program(turn), stage.server, lambda: contestant.before(turn))
+
+        def before() -> None:
+            contestant.before(turn)
+            warm_memory(0 if row.moved is None else row.moved(stage))  # the host takes it back within seconds
+
+        measured = measure(contestant.program(turn), stage.server, before)
         if number == 0:
             contestant.check(turn)
         return measured

@@ -217,7 +217,8 @@ class _Watch:
 def warm_memory(size: int) -> None:
     """Touch so much memory and let go of it, in a child.
 
-    Pages that a virtual machine never had before come slowly (some 370 MB/s here); whoever comes first would pay.
+    Pages that a virtual machine never had before, or has given back to its host, come slowly (some 370 MB/s here);
+    whoever comes first would pay. What is free for two seconds is given back.
     """
     signals = (signal.SIGTERM, signal.SIGINT)
     before = signal.pthread_sigmask(signal.SIG_BLOCK, signals)

@@ -2,9 +2,9 @@
 
     python -m tests.bench.profile [--size MIB] [--rounds N]
 
-Linux's `perf` samples every process of Waypost's from the word to the end, system calls included; a sample counts for
-what the machine was at, as its symbol tells. Printed are seconds of processor time for each kind, the mean of the
-rounds, and under them those that the server took meanwhile. The kernel's symbols are shown to root only.
+Linux's `perf` samples every process of Waypost's from the word until all is done, system calls included; a sample
+counts for what the machine was at, as its symbol tells. Printed are seconds of processor time for each kind, the mean
+of the rounds, and under them those that the server took meanwhile. The kernel's symbols are shown to root only.
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ from tests.bench.clients import install
 from tests.bench.contest import BUCKET, HTTP, OURS, TLS, Contestant, Row, Setting, Stage, Turn, compete
 from tests.bench.measuring import Program, RunError
 from tests.bench.page import markdown
+from tests.bench.peers.staged import RECORDER
 from tests.bench.rows.large import RESTORE, UPLOAD
 from tests.bench.rows.states import TENSORS
 from tests.bench.sink import Sink
@@ -125,7 +126,8 @@ class _Recorder:
             record = ["perf", "record", "--quiet", f"--freq={_HERTZ}", "--delay=-1"]
             record += ["--output", self._file(turn.number)]
             record += ["--control", f"fifo:{self._control},{self._answer}", "--"]
-            return dataclasses.replace(told, command=[*record, *told.command])
+            environment = {**told.environment, RECORDER: str(self._control)}
+            return dataclasses.replace(told, command=[*record, *told.command], environment=environment)
 
         def before(turn: Turn) -> None:
             contestant.before(turn)
