@@ -217,13 +217,12 @@ class _Packing:
         self._refers = False
         kept = 0
         for index, (start, end), digest in zip(some, places, digests, strict=True):
-            if self._is_known(digest):
-                rows[index] = [self._placed(filling, digest, room[start:end], None, 0)]
-                continue
-            if kept < start:  # one before it is known, and left its room
-                room[kept : kept + end - start] = room[start:end]
-            rows[index] = [self._placed(filling, digest, room[kept : kept + end - start], None, 0)]
-            kept += end - start
+            at, length = start, end - start
+            if not self._is_known(digest):
+                at, kept = kept, kept + length
+                if at < start:  # one before it is known, and left its room
+                    room[at:kept] = room[start:end]
+            rows[index] = [self._placed(filling, digest, room[at : at + length])]
 
     def _is_known(self, digest: str) -> bool:
         """Whether a chunk isn't sent, for it is in the store, or on its way."""
@@ -367,7 +366,9 @@ class _Packing:
                 return
             chunks.append(self._placed(filling, blake3(room).hexdigest(), room, reader, at))
 
-    def _placed(self, filling: Filling, digest: str, room: memoryview, reader: Reader | None, at: int) -> Chunk:
+    def _placed(
+        self, filling: Filling, digest: str, room: memoryview, reader: Reader | None = None, at: int = 0
+    ) -> Chunk:
         """Where what has just been read into the room stands: where it stood before, or in this pack."""
         with room:
             chunk = self._places.get(digest)

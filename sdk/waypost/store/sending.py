@@ -122,11 +122,10 @@ class Flight:
         """Returns the seconds it took."""
         began, key = self._clock(), keys.PACKS + name
         parts = filling.parts()
-        if filling.direct and self._calls.put_parts(_DOING, key, parts, filling.checksum):
-            pass
-        elif filling.refers:
+        sent = filling.direct and self._calls.put_parts(_DOING, key, parts, filling.checksum)
+        if not sent and filling.refers:
             self._put_read(key, parts, filling)
-        elif parts:
+        elif not sent and parts:
             assert len(parts) == 1
             assert isinstance(parts[0], memoryview)
             self._calls.put(_DOING, key, parts[0])
